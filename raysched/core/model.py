@@ -1,0 +1,159 @@
+"""The values that decisions are made of: runs, outcomes, verdicts.
+
+Frozen; changed by copy. Each has a JSON form in which a datetime is whole
+microseconds since the epoch, in UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from raysched.core.states import Event, State
+from raysched.spec.units import from_us, iso, to_us
+
+
+class Decision(StrEnum):
+    """What became of a slot."""
+
+    FIRED = "fired"
+    """It made a run."""
+    SKIPPED = "skipped"
+    """It came due on time, and a pause or the overlap policy ruled it out."""
+    COALESCED = "coalesced"
+    """It came due while no scheduler was up; a later slot ran in its stead."""
+    MISSED = "missed"
+    """It came due while no scheduler was up, and nothing ran in its stead."""
+
+
+class Trigger(StrEnum):
+    """What made a run."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The decision about one slot, or about all slots from `slot` to `last_slot`."""
+
+    slot: datetime
+    last_slot: datetime
+    decision: Decision
+    reason: str
+
+
+class Stop(StrEnum):
+    """Why the scheduler has an attempt ended before its time."""
+
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution of a job, while it is unfinished.
+
+    `attempt` numbers the current try from 1; 0 before the first. `launcher` is the
+    incarnation of the launcher that the current attempt was handed to, None while
+    none is. `stop` is set before an attempt is ended on purpose, so that whatever
+    its worker reports afterwards, the run ends as the scheduler meant.
+    """
+
+    run_id: str
+    job: str
+    version: str
+    trigger: Trigger
+    created_at: datetime
+    queued_at: datetime
+    slot: datetime | None = None
+    origin: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    state: State = State.QUEUED
+    reason: str = ""
+    attempt: int = 0
+    launcher: str | None = None
+    started_at: datetime | None = None
+    attempt_started_at: datetime | None = None
+    retry_at: datetime | None = None
+    stop: Stop | None = None
+    stop_reason: str = ""
+    node_id: str | None = None
+    node_ip: str | None = None
+    worker_pid: int | None = None
+    log_lines: int = 0
+
+    @property
+    def key(self) -> str:
+        """The current attempt's key, which fences its reports."""
+        return attempt_key(self.run_id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended, as its worker or its launcher tells it."""
+
+    event: Event
+    reason: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    node_id: str | None = None
+    node_ip: str | None = None
+    worker_pid: int | None = None
+    peak_memory_bytes: int | None = None
+    cpu_time_s: float | None = None
+    exit_code: int | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    log_lines: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    result_kind: str | None = None
+    result_json: str | None = None
+    result_rows: int | None = None
+    result_path: str | None = None
+
+
+def attempt_key(run_id: str, attempt: int) -> str:
+    """Return the key of an attempt: `flights-daily@2026-11-22T06:00:00Z#1`."""
+    return f"{run_id}#{attempt}"
+
+
+def slot_run_id(job: str, slot: datetime) -> str:
+    """Return the id of the one run that a fired slot makes."""
+    return f"{job}@{iso(slot)}"
+
+
+def manual_run_id(job: str, moment: datetime, request: str) -> str:
+    """Return the id of a run made by hand; the same request gives the same id."""
+    return f"{job}@{iso(moment)}-{hashlib.sha256(request.encode()).hexdigest()[:6]}"
+
+
+_INSTANTS = {"created_at", "queued_at", "slot", "started_at", "attempt_started_at", "retry_at"}
+_FIELDS = [f.name for f in fields(Run)]
+
+
+def run_to_json(run: Run) -> dict[str, Any]:
+    """Return the JSON form of a run, without the fields that are None."""
+    data = {}
+    for name in _FIELDS:
+        value = getattr(run, name)
+        if value is not None:
+            data[name] = to_us(value) if name in _INSTANTS else value
+    return data
+
+
+def run_from_json(data: Mapping[str, Any]) -> Run:
+    """Return the run that `run_to_json` wrote."""
+    values = {n: from_us(v) if n in _INSTANTS else v for n, v in data.items() if n in _FIELDS}
+    values["state"] = State(values["state"])
+    values["trigger"] = Trigger(values["trigger"])
+    if "stop" in values:
+        values["stop"] = Stop(values["stop"])
+    return Run(**values)

@@ -1,0 +1,46 @@
+"""What follows the end of an attempt: a final state, or another try."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from raysched.core.model import Outcome, Run, Stop
+from raysched.core.states import Event
+from raysched.spec.policies import Retry
+from raysched.spec.units import spell
+
+_MEANT = {Stop.CANCELLED: Event.CANCEL, Stop.TIMED_OUT: Event.TIME_OUT}
+_RETRIED = {Event.FAIL, Event.LOSE, Event.TIME_OUT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aftermath:
+    """How the attempt counts, and what becomes of its run; `retry_at` for another try."""
+
+    attempt_event: Event
+    run_event: Event
+    reason: str
+    retry_at: datetime | None = None
+
+
+def conclude(run: Run, outcome: Outcome, policy: Retry, now: datetime) -> Aftermath:
+    """Return what an attempt's outcome means for its run.
+
+    An attempt that the scheduler had stopped ends as the scheduler meant, whatever
+    its worker reports: a function that returned while its kill was on the way is not
+    a success.
+    """
+    meant = None if run.stop is None else _MEANT[run.stop]
+    event = meant or outcome.event
+    reason = run.stop_reason if meant else outcome.reason
+    never_began = run.stop is Stop.TIMED_OUT and run.attempt_started_at is None
+    if event not in _RETRIED or never_began or run.attempt > policy.retries:
+        return Aftermath(attempt_event=event, run_event=event, reason=reason)
+    delay = policy.delay_after(run.attempt)
+    return Aftermath(
+        attempt_event=event,
+        run_event=Event.RETRY,
+        reason=f"attempt {run.attempt} of {policy.retries + 1}: {reason}; again in {spell(delay)}",
+        retry_at=now + delay,
+    )

@@ -1,0 +1,145 @@
+"""What becomes of the slots that have come due.
+
+Pure: the job's definition, the last decided slot and `now` go in, verdicts come
+out, one for each slot in order. A long downtime is decided by arithmetic: the
+newest slots one by one, everything older in a single verdict that spans them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from raysched.core.model import Decision, Verdict
+from raysched.spec.job import JobSpec
+from raysched.spec.policies import Catchup, Overlap
+from raysched.spec.schedules import last_slot, next_slot
+from raysched.spec.units import MICROSECOND, iso, spell
+
+ON_TIME = timedelta(seconds=10)
+"""How late a slot may be decided and still count as on time: a scheduler that was
+killed is back within 5 s, and a restart should not turn into a missed slot."""
+
+MOST_QUEUED = 1000
+"""How many unfinished runs a job with `overlap="queue"` or `"allow"` may pile up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """What the decision about a job's slots may look at.
+
+    `decided` is the instant up to which every slot is decided; `last_end` the end of
+    the job's last run, or its deploy; `unfinished` its runs that are not over, oldest
+    first.
+    """
+
+    spec: JobSpec
+    decided: datetime
+    last_end: datetime
+    pause: str | None = None
+    unfinished: Sequence[str] = ()
+
+
+def settle(view: JobView, now: datetime) -> list[Verdict]:
+    """Return the verdicts on all slots after `view.decided` and up to `now`, oldest first."""
+    due, older = _due(view, now)
+    if not due:
+        return []
+    if view.pause is not None:
+        return _all(due, older, Decision.SKIPPED, f"paused{view.pause and ': '}{view.pause}")
+    return _caught_up(view, due, older, now)
+
+
+def next_due(view: JobView) -> datetime | None:
+    """Return the first slot that is not decided yet, or None."""
+    return next_slot(view.spec.schedules, view.decided, view.last_end)
+
+
+def _due(view: JobView, now: datetime) -> tuple[list[datetime], tuple[datetime, datetime] | None]:
+    """Return the newest due slots, oldest first, and the span of those that are older."""
+    each, newest, until = view.spec.schedules, list[datetime](), now
+    while True:
+        slot = last_slot(each, until, view.last_end)
+        if slot is None or slot <= view.decided:
+            return newest[::-1], None
+        if len(newest) == view.spec.max_catchup:
+            first = next_slot(each, view.decided, view.last_end)
+            assert first is not None
+            return newest[::-1], (first, slot)
+        newest.append(slot)
+        until = slot - MICROSECOND
+
+
+def _caught_up(
+    view: JobView, due: list[datetime], older: tuple[datetime, datetime] | None, now: datetime
+) -> list[Verdict]:
+    spec, newest = view.spec, due[-1]
+    late = now - newest
+    if spec.misfire_grace is not None and late > spec.misfire_grace:
+        return _all(due, older, Decision.MISSED, _too_late(late, spec.misfire_grace))
+    if spec.catchup is Catchup.ALL and (len(due) > 1 or late > ON_TIME):
+        return _all_of_them(view, due, older, now)
+    if spec.catchup is Catchup.NONE and late > ON_TIME:
+        return _all(due, older, Decision.MISSED, "no scheduler was up; catchup=none")
+    before = (
+        (Decision.COALESCED, f"into the slot {iso(newest)}; catchup=latest")
+        if spec.catchup is Catchup.LATEST
+        else (Decision.MISSED, f"no scheduler was up; catchup={spec.catchup}")
+    )
+    return [*_all(due[:-1], older, *before), _overlapped(view, newest)]
+
+
+def _all_of_them(
+    view: JobView, due: list[datetime], older: tuple[datetime, datetime] | None, now: datetime
+) -> list[Verdict]:
+    """Return verdicts that fire each due slot; they wait in line whatever `overlap` says."""
+    spec = view.spec
+    reason = f"more than max_catchup={spec.max_catchup} slots were due"
+    verdicts = _all([], older, Decision.MISSED, reason)
+    for slot in due:
+        if spec.misfire_grace is not None and now - slot > spec.misfire_grace:
+            verdicts.append(
+                _one(slot, Decision.MISSED, _too_late(now - slot, spec.misfire_grace))
+            )
+        else:
+            verdicts.append(_one(slot, Decision.FIRED, f"{spell(now - slot)} late; catchup=all"))
+    return verdicts
+
+
+def _overlapped(view: JobView, slot: datetime) -> Verdict:
+    spec, unfinished = view.spec, view.unfinished
+    if spec.overlap is Overlap.SKIP and spec.limit is not None and len(unfinished) >= spec.limit:
+        return _one(slot, Decision.SKIPPED, f"{unfinished[0]} is unfinished; overlap=skip")
+    if len(unfinished) >= MOST_QUEUED and spec.overlap is not Overlap.REPLACE:
+        return _one(slot, Decision.SKIPPED, f"{MOST_QUEUED:,} runs of the job are unfinished")
+    return _one(slot, Decision.FIRED, "")
+
+
+def replaced(view: JobView) -> Sequence[str]:
+    """Return the unfinished runs that a firing slot cancels: the oldest, to make room for one."""
+    if view.spec.overlap is not Overlap.REPLACE or view.spec.limit is None:
+        return ()
+    return view.unfinished[: max(0, len(view.unfinished) - view.spec.limit + 1)]
+
+
+def _all(
+    due: list[datetime],
+    older: tuple[datetime, datetime] | None,
+    decision: Decision,
+    reason: str,
+) -> list[Verdict]:
+    spans = [(older[0], older[1])] if older else []
+    spans += [(slot, slot) for slot in due]
+    return [
+        Verdict(slot=first, last_slot=last, decision=decision, reason=reason)
+        for first, last in spans
+    ]
+
+
+def _one(slot: datetime, decision: Decision, reason: str) -> Verdict:
+    return Verdict(slot=slot, last_slot=slot, decision=decision, reason=reason)
+
+
+def _too_late(late: timedelta, grace: timedelta) -> str:
+    return f"{spell(late)} late; misfire_grace={spell(grace)}"

@@ -1,0 +1,166 @@
+"""The engine's state in memory, and what of it has changed since the last commit.
+
+Every change of a job or a run goes through here, so that memory, the pending
+transaction, the timetable and the lines of `Dispatch` cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from raysched.core.dispatch import Dispatch
+from raysched.core.model import Run
+from raysched.core.orders import Order, Shape
+from raysched.core.slots import JobView, next_due
+from raysched.core.timetable import Timetable
+from raysched.engine.ports import Changes, JobRecord, Snapshot, StopOrder, Version
+from raysched.errors import NotFound
+from raysched.spec.job import JobSpec
+
+Alarm = tuple[Literal["slot", "retry", "queue", "timeout"], str]
+
+
+@dataclass(slots=True)
+class Live:
+    """What a running attempt has told of itself; lost with the process, told again soon."""
+
+    progress: tuple[float, float] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Book:
+    """Jobs, unfinished runs, alarms, lines, and the changes to commit."""
+
+    def __init__(self, snapshot: Snapshot, window: int) -> None:
+        self.epoch = snapshot.epoch
+        self.jobs: dict[str, JobRecord] = dict(snapshot.jobs)
+        self.versions: dict[tuple[str, str], Version] = dict(snapshot.versions)
+        self.runs: dict[str, Run] = {}
+        self.unfinished: dict[str, dict[str, None]] = defaultdict(dict)
+        self.live: dict[str, Live] = defaultdict(Live)
+        self.alarms: Timetable[Alarm] = Timetable()
+        self.dispatch = Dispatch(window)
+        self.changes = Changes()
+        self.orders: list[Order] = []
+        self.stops: list[StopOrder] = []
+        self.finished: list[Mapping[str, Any]] = []
+        self._shapes: dict[tuple[str, str], Shape] = {}
+        for name, record in self.jobs.items():
+            self.dispatch.set_limit(name, record.current.spec.limit)
+            self.reschedule(name)
+        for run in snapshot.runs:
+            self._index(run)
+
+    def job(self, name: str) -> JobRecord:
+        """Return a job.
+
+        Raises:
+            NotFound: no job has this name.
+        """
+        try:
+            return self.jobs[name]
+        except KeyError:
+            raise NotFound(
+                f"there is no job {name[:100]!r}.",
+                why=f"{len(self.jobs)} jobs are deployed.",
+                fix="look at client.jobs(), or deploy it.",
+            ) from None
+
+    def put_job(self, record: JobRecord) -> None:
+        """Keep a new or changed job."""
+        name = record.current.spec.name
+        self.jobs[name] = self.changes.jobs[name] = record
+        self.reschedule(name)
+
+    def put_version(self, version: Version, code: bytes) -> None:
+        """Keep a version of a job, and its code."""
+        self.versions[version.spec.name, version.version] = version
+        self.changes.versions[version.spec.name, version.version] = version
+        self.changes.code[version.code_hash] = code
+
+    def drop_job(self, name: str) -> None:
+        """Forget a job; versions stay as long as runs of theirs are unfinished."""
+        del self.jobs[name]
+        self.changes.jobs[name] = None
+        self.alarms.drop(("slot", name))
+
+    def reschedule(self, name: str) -> None:
+        """Set the alarm for the job's next slot anew."""
+        self.alarms.put(("slot", name), next_due(self.view(name)))
+
+    def view(self, name: str) -> JobView:
+        """Return what decisions about the job's slots look at."""
+        record = self.jobs[name]
+        return JobView(
+            spec=record.current.spec,
+            decided=record.decided,
+            last_end=record.last_end,
+            pause=record.pause,
+            unfinished=tuple(self.unfinished.get(name, ())),
+        )
+
+    def put_run(self, run: Run) -> Run:
+        """Keep a new or changed run."""
+        self.changes.runs[run.run_id] = run
+        return self._index(run)
+
+    def drop_run(self, run: Run) -> None:
+        """Forget a run that is finished; its row is in the changes."""
+        self.live.pop(run.key, None)
+        del self.runs[run.run_id]
+        del self.unfinished[run.job][run.run_id]
+        self.changes.runs[run.run_id] = None
+        for alarm in ("retry", "queue", "timeout"):
+            self.alarms.drop((alarm, run.run_id))  # type: ignore[arg-type]
+        self.dispatch.ended(run.run_id, run.job)
+
+    def record(self, dataset: str, row: Mapping[str, Any]) -> None:
+        """Add a finished row of history."""
+        self.changes.rows.append((dataset, row))
+
+    def alarm(self, kind: str, run: Run, due: datetime | None) -> None:
+        """Set, move or drop one of a run's alarms."""
+        self.alarms.put((kind, run.run_id), due)  # type: ignore[arg-type]
+
+    def version_of(self, run: Run) -> Version:
+        """Return the version that a run is pinned to."""
+        return self.versions[run.job, run.version]
+
+    def shape_of(self, run: Run) -> Shape:
+        """Return what Ray must provide for a run."""
+        key = (run.job, run.version)
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = _shape(self.versions[key].spec)
+        return shape
+
+    def take_changes(self) -> Changes:
+        """Return the changes since the last call."""
+        changes, self.changes = self.changes, Changes()
+        return changes
+
+    def _index(self, run: Run) -> Run:
+        self.runs[run.run_id] = run
+        self.unfinished[run.job][run.run_id] = None
+        return run
+
+
+def _shape(spec: JobSpec) -> Shape:
+    asked = spec.resources
+    options: dict[str, Any] = {"num_cpus": asked.num_cpus, "placement": spec.placement}
+    if asked.num_gpus:
+        options["num_gpus"] = asked.num_gpus
+    if asked.memory_bytes:
+        options["memory"] = asked.memory_bytes
+    if asked.custom:
+        options["resources"] = dict(asked.custom)
+    if spec.label_selector:
+        options["label_selector"] = dict(spec.label_selector)
+    if spec.runtime_env:
+        options["runtime_env"] = dict(spec.runtime_env)
+    return Shape(key=json.dumps(options, sort_keys=True), options=options)

@@ -1,0 +1,174 @@
+"""The engine: takes messages in, decides by `core`, and carries the decisions out.
+
+A plain class; clock, store, launcher and results are handed in. One thread calls
+it. Each turn is: hear the launcher, settle what has come due, answer the users,
+fill the window, commit, and only then let anything out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from raysched.core.model import Run
+from raysched.core.states import State
+from raysched.engine import jobs, messages, runs, views
+from raysched.engine.book import Book
+from raysched.engine.messages import FromUser, LauncherDown, LauncherUp, Message, Reports
+from raysched.engine.ports import Clock, Launcher, Results, Store
+from raysched.errors import RayschedError
+
+WINDOW = 64
+"""How many runs of one shape may be with Ray and not started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a turn gave: a reply or an error for each message, in order, and finished runs' rows."""
+
+    replies: Sequence[Any]
+    finished: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+
+class Engine:
+    """The scheduler without its actor.
+
+    After an exception other than a user's error an engine is spent: nothing of that
+    turn is durable or has left, and a new one starts from the store.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        launcher: Launcher,
+        results: Results,
+        window: int = WINDOW,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._launcher = launcher
+        self._results = results
+        self._attached: str | None = None
+        snapshot = store.open()
+        self._book = Book(snapshot, window)
+        for run in snapshot.runs:
+            self._resume_run(run)
+        launcher.attach(snapshot.epoch)
+
+    @property
+    def epoch(self) -> int:
+        """The number of this engine among all that have opened the home."""
+        return self._book.epoch
+
+    def next_wake(self) -> datetime | None:
+        """Return when the next turn is due if no message comes before."""
+        return self._book.alarms.next()
+
+    def turn(self, inbox: Sequence[Message]) -> Turn:
+        """Take messages in and do all that is due.
+
+        Raises:
+            StaleEpoch: a newer scheduler has taken over.
+            StoreError: the turn could not be made durable.
+        """
+        now = self._clock.now()
+        replies: list[Any] = [None] * len(inbox)
+        for n, message in enumerate(inbox):
+            if isinstance(message, LauncherUp | LauncherDown | Reports):
+                replies[n] = self._hear(message, now)
+        self._ring(now)
+        for n, message in enumerate(inbox):
+            if not isinstance(message, LauncherUp | LauncherDown | Reports):
+                replies[n] = self._answer(message, now)
+        if self._attached is not None:
+            for run_id in self._book.dispatch.take():
+                runs.launch(self._book, run_id, self._attached)
+        return self._let_out(replies)
+
+    def _let_out(self, replies: list[Any]) -> Turn:
+        book = self._book
+        changes = book.take_changes()
+        if changes:
+            self._store.commit(changes)
+        # A crash here loses no attempt: the launcher, asked at the next start, does not
+        # know it, and it is ordered again under the same key.
+        orders, book.orders = book.orders, []
+        stops, book.stops = book.stops, []
+        finished, book.finished = book.finished, []
+        if orders:
+            self._launcher.launch(orders)
+        if stops:
+            self._launcher.stop(stops)
+        return Turn(replies=replies, finished=finished)
+
+    def _resume_run(self, run: Run) -> None:
+        """Put a run that an earlier engine left unfinished back where it was."""
+        book = self._book
+        if run.state is State.RETRYING:
+            book.dispatch.hold(run.run_id, run.job)
+            book.alarm("retry", run, run.retry_at)
+            return
+        if run.attempt:
+            book.dispatch.hold(run.run_id, run.job)
+        if run.launcher is None:
+            runs.enqueue(book, run)
+        elif run.state is State.QUEUED:
+            book.dispatch.launched(run.run_id, book.shape_of(run).key)
+            timeout = book.version_of(run).spec.queue_timeout
+            book.alarm("queue", run, run.queued_at + timeout if timeout else None)
+        elif run.attempt_started_at:
+            timeout = book.version_of(run).spec.timeout
+            book.alarm(
+                "timeout",
+                run,
+                run.attempt_started_at + timeout + runs.GUARD_SLACK if timeout else None,
+            )
+
+    def _hear(self, message: messages.FromLauncher, now: datetime) -> None:
+        match message:
+            case LauncherUp(launcher=launcher, known=known):
+                self._attached = launcher
+                runs.adopt(self._book, launcher, known, self._results, now)
+            case LauncherDown():
+                self._attached = None
+            case Reports(launcher=launcher, reports=reports):
+                for report in reports:
+                    runs.hear(self._book, report, launcher, self._results, now)
+
+    def _ring(self, now: datetime) -> None:
+        for kind, name in self._book.alarms.pop_due(now):
+            match kind:
+                case "slot":
+                    jobs.settle_slots(self._book, name, now)
+                case "retry":
+                    runs.requeue(self._book, name, now)
+                case "queue":
+                    runs.queue_timed_out(self._book, name, now)
+                case "timeout":
+                    runs.run_timed_out(self._book, name, now)
+
+    def _answer(self, message: FromUser, now: datetime) -> Any:
+        try:
+            return self._ANSWERS[type(message)](self, message, now)
+        except RayschedError as error:
+            return error
+
+    _ANSWERS: Mapping[type, Callable[[Engine, Any, datetime], Any]] = {
+        messages.Deploy: lambda self, m, now: jobs.deploy(self._book, m.deployments, now),
+        messages.Delete: lambda self, m, now: jobs.delete(self._book, m.job, now),
+        messages.TriggerRuns: lambda self, m, now: jobs.trigger(self._book, m, now),
+        messages.Pause: lambda self, m, now: jobs.pause(self._book, m.jobs, m.note),
+        messages.Resume: lambda self, m, now: jobs.resume(self._book, m.jobs, now),
+        messages.Cancel: lambda self, m, now: runs.cancel(
+            self._book, m.run_id, "cancelled by a user", now
+        ),
+        messages.ListJobs: lambda self, m, now: views.jobs(self._book),
+        messages.ListNext: lambda self, m, now: views.upcoming(self._book, m),
+        messages.ListUnfinished: lambda self, m, now: views.unfinished(self._book, m),
+        messages.Explain: lambda self, m, now: views.explain(self._book, m.name),
+        messages.Status: lambda self, m, now: views.status(self._book, self._attached),
+    }

@@ -1,0 +1,150 @@
+"""What the engine can be told and asked: one class a message, no behaviour.
+
+A message from a user either changes everything it says or raises and changes
+nothing; its reply leaves after the change is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from raysched.core.orders import Report
+from raysched.spec.job import JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A job to deploy: its definition and its pickled function."""
+
+    spec: JobSpec
+    code_hash: str
+    code: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy:
+    """Deploy jobs, all or none. Reply: a list of dicts, one a job, with what was done."""
+
+    deployments: Sequence[Deployment]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Delete a job; its waiting runs are cancelled, a running one goes on to its end."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerRuns:
+    """Make one run for each of `params`. Reply: their ids.
+
+    Each is identified by `moment`, `request` and its place in the list, so that a
+    client that got no answer can ask again without making a second run.
+    """
+
+    job: str
+    params: Sequence[Mapping[str, Any]]
+    moment: datetime
+    request: str
+    slot: datetime | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Pause jobs by name: their slots are skipped until they are resumed. Reply: the names."""
+
+    jobs: Sequence[str]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Resume paused jobs by name. Reply: the names."""
+
+    jobs: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Cancel an unfinished run. Reply: its state from now on."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListJobs:
+    """Reply: a list of dicts, one a job, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListNext:
+    """Reply: the slots of all jobs up to an instant, at most `most`, as dicts by time."""
+
+    until: datetime
+    job: str | None = None
+    most: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListUnfinished:
+    """Reply: a list of dicts, one for each unfinished run, or for those of one id prefix."""
+
+    prefix: str = ""
+    most: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explain:
+    """Reply: a dict that says why a job or an unfinished run is where it is."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Reply: a dict of counts: jobs, runs by state, the epoch, the launcher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LauncherUp:
+    """A launcher has attached; it owns the attempts `known`, running or not yet reported."""
+
+    launcher: str
+    known: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LauncherDown:
+    """The launcher does not answer any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """News of attempts. Its reply is the acknowledgement after which a launcher forgets them."""
+
+    launcher: str
+    reports: Sequence[Report] = field(default_factory=tuple)
+
+
+FromLauncher = LauncherUp | LauncherDown | Reports
+FromUser = (
+    Deploy
+    | Delete
+    | TriggerRuns
+    | Pause
+    | Resume
+    | Cancel
+    | ListJobs
+    | ListNext
+    | ListUnfinished
+    | Explain
+    | Status
+)
+Message = FromLauncher | FromUser

@@ -1,0 +1,310 @@
+"""The life of a run, carried out on the book: made, launched, reported on, stopped, finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from raysched.core.model import Outcome, Run, Stop, Trigger
+from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
+from raysched.core.retries import conclude
+from raysched.core.states import Event, State, step
+from raysched.engine import records
+from raysched.engine.book import Book
+from raysched.engine.ports import Results, StopOrder
+from raysched.errors import Conflict, NotFound, RayschedError
+from raysched.spec.schedules import AfterEnd
+from raysched.spec.units import spell
+
+GUARD_SLACK = timedelta(seconds=15)
+"""The guard beside the worker ends a run at its timeout; the scheduler steps in this much later."""
+
+
+def create(
+    book: Book,
+    *,
+    run_id: str,
+    job: str,
+    trigger: Trigger,
+    params: Mapping[str, Any],
+    now: datetime,
+    slot: datetime | None = None,
+    origin: str | None = None,
+) -> Run:
+    """Make a run and put it in line."""
+    version = book.job(job).current
+    run = Run(
+        run_id=run_id,
+        job=job,
+        version=version.version,
+        trigger=trigger,
+        created_at=now,
+        queued_at=now,
+        slot=slot,
+        origin=origin,
+        params={**version.spec.params, **params},
+        priority=version.spec.priority,
+    )
+    enqueue(book, book.put_run(run))
+    return run
+
+
+def enqueue(book: Book, run: Run) -> None:
+    """Put a queued run in line, and set the alarm for its queue timeout."""
+    spec = book.version_of(run).spec
+    book.dispatch.enqueue(run.run_id, run.job, book.shape_of(run).key, run.priority)
+    if spec.queue_timeout:
+        book.alarm("queue", run, run.queued_at + spec.queue_timeout)
+
+
+def launch(book: Book, run_id: str, launcher: str) -> None:
+    """Start the next attempt of a run: it leaves for the launcher once this is durable."""
+    run = book.runs[run_id]
+    run = replace(
+        run, attempt=run.attempt + 1, launcher=launcher, attempt_started_at=None, log_lines=0
+    )
+    book.put_run(run)
+    book.orders.append(order(book, run))
+
+
+def order(book: Book, run: Run) -> Order:
+    """Return the launch order of a run's current attempt."""
+    version = book.version_of(run)
+    spec = version.spec
+    return Order(
+        key=run.key,
+        run_id=run.run_id,
+        attempt=run.attempt,
+        job=run.job,
+        version=run.version,
+        code_hash=version.code_hash,
+        shape=book.shape_of(run),
+        params=run.params,
+        env=spec.env,
+        slot=run.slot,
+        timezone=spec.timezone,
+        timeout_s=spec.timeout.total_seconds() if spec.timeout else None,
+    )
+
+
+def hear(book: Book, report: Report, launcher: str, results: Results, now: datetime) -> None:
+    """Take in news of an attempt; news of any but the current attempt is refused."""
+    run = book.runs.get(report.key.rpartition("#")[0])
+    if run is None or run.key != report.key or run.launcher != launcher:
+        return
+    match report:
+        case Started():
+            _started(book, run, report)
+        case Beat():
+            _beat(book, run, report)
+        case Ended():
+            run = _log(book, run, report.outcome.node_ip, report.lines)
+            ended(book, run, report.outcome, results, now)
+
+
+def _started(book: Book, run: Run, news: Started) -> None:
+    if run.state is State.RUNNING:
+        return
+    run = book.put_run(
+        replace(
+            run,
+            state=step(run.state, Event.START),
+            reason="",
+            started_at=run.started_at or news.started_at,
+            attempt_started_at=news.started_at,
+            node_id=news.node_id,
+            node_ip=news.node_ip,
+            worker_pid=news.worker_pid,
+        )
+    )
+    book.dispatch.started(run.run_id)
+    book.alarm("queue", run, None)
+    timeout = book.version_of(run).spec.timeout
+    if timeout:
+        book.alarm("timeout", run, news.started_at + timeout + GUARD_SLACK)
+
+
+def _beat(book: Book, run: Run, news: Beat) -> None:
+    live = book.live[run.key]
+    live.progress = news.progress or live.progress
+    live.metrics.update(news.metrics)
+    if news.lines:
+        book.put_run(_log(book, run, run.node_ip, news.lines))
+
+
+def _log(book: Book, run: Run, node_ip: str | None, lines: Sequence[LogLine]) -> Run:
+    """Record the lines that are not on record yet: news may be told twice."""
+    fresh = [line for line in lines if line.line_no > run.log_lines]
+    if not fresh:
+        return run
+    for row in records.log_rows(run, node_ip, fresh):
+        book.record("logs", row)
+    return replace(run, log_lines=fresh[-1].line_no)
+
+
+def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetime) -> None:
+    """Conclude the current attempt of a run: it is finished, or tried again later."""
+    spec = book.version_of(run).spec
+    outcome = _published(run, replace(outcome, finished_at=outcome.finished_at or now), results)
+    started = run.attempt_started_at or outcome.started_at
+    run = replace(
+        run,
+        started_at=run.started_at or started,
+        attempt_started_at=started,
+        node_id=outcome.node_id or run.node_id,
+        node_ip=outcome.node_ip or run.node_ip,
+        worker_pid=outcome.worker_pid or run.worker_pid,
+    )
+    after = conclude(run, outcome, spec.retry, now)
+    status = step(run.state, after.attempt_event)
+    reason = run.stop_reason or outcome.reason
+    book.record("attempts", records.attempt_row(run, spec, outcome, status, reason, book.epoch))
+    if after.retry_at is None:
+        _finish(book, run, after.run_event, after.reason, outcome)
+        return
+    book.live.pop(run.key, None)
+    book.dispatch.started(run.run_id)
+    run = replace(
+        run,
+        state=step(run.state, after.run_event),
+        reason=after.reason,
+        retry_at=after.retry_at,
+        launcher=None,
+        stop=None,
+        stop_reason="",
+    )
+    book.put_run(run)
+    book.alarm("queue", run, None)
+    book.alarm("timeout", run, None)
+    book.alarm("retry", run, run.retry_at)
+
+
+def _published(run: Run, outcome: Outcome, results: Results) -> Outcome:
+    """Make the result file of a success visible before the success is on record.
+
+    If the process dies in between, the launcher tells the success again, and
+    publishing again is harmless.
+    """
+    if outcome.event is not Event.SUCCEED or outcome.result_path is None or run.stop:
+        return replace(outcome, result_path=None)
+    try:
+        path = results.publish(run.run_id, run.job, outcome.result_path)
+    except RayschedError as error:
+        return replace(
+            outcome,
+            event=Event.FAIL,
+            reason=f"the result could not be published: {error.what}",
+            error_type=type(error).__name__,
+            error_message=str(error),
+            result_path=None,
+        )
+    return replace(outcome, result_path=path)
+
+
+def requeue(book: Book, run_id: str, now: datetime) -> None:
+    """Put a run whose retry delay is over back in line."""
+    run = book.runs[run_id]
+    state = step(run.state, Event.REQUEUE)
+    enqueue(book, book.put_run(replace(run, state=state, queued_at=now, retry_at=None)))
+
+
+def request_stop(book: Book, run_id: str, stop: Stop, reason: str, now: datetime) -> State:
+    """End a run: at once if nothing of it is under way, else by way of its launcher."""
+    run = book.runs[run_id]
+    if run.launcher is None:
+        event = Event.CANCEL if stop is Stop.CANCELLED else Event.TIME_OUT
+        _finish(book, run, event, reason, Outcome(event=event, finished_at=now))
+        return step(run.state, event)
+    if run.stop is None:
+        run = book.put_run(replace(run, stop=stop, stop_reason=reason))
+    assert run.stop is not None
+    book.stops.append(StopOrder(key=run.key, stop=run.stop))
+    return run.state
+
+
+def cancel(book: Book, run_id: str, reason: str, now: datetime) -> State:
+    """Cancel an unfinished run.
+
+    Raises:
+        NotFound: no unfinished run has this id.
+    """
+    if run_id not in book.runs:
+        raise NotFound(
+            f"no unfinished run is called {run_id[:300]!r}.",
+            why="only a run that is not over can be cancelled.",
+            fix="look at client.runs().",
+        )
+    return request_stop(book, run_id, Stop.CANCELLED, reason, now)
+
+
+def queue_timed_out(book: Book, run_id: str, now: datetime) -> None:
+    """End a run that has not started within its `queue_timeout`."""
+    run = book.runs[run_id]
+    limit = book.version_of(run).spec.queue_timeout
+    assert limit is not None
+    where = book.dispatch.why(run_id) or "it is with Ray, which has not started it"
+    request_stop(
+        book,
+        run_id,
+        Stop.TIMED_OUT,
+        f"not started within queue_timeout={spell(limit)}: {where}",
+        now,
+    )
+
+
+def run_timed_out(book: Book, run_id: str, now: datetime) -> None:
+    """End a run whose guard should have ended it by now."""
+    request_stop(book, run_id, Stop.TIMED_OUT, timeout_reason(book, book.runs[run_id]), now)
+
+
+def timeout_reason(book: Book, run: Run) -> str:
+    """Return the reason of a run that exceeds its timeout."""
+    timeout = book.version_of(run).spec.timeout
+    return f"ran longer than timeout={spell(timeout)}" if timeout else "timed out"
+
+
+def adopt(
+    book: Book, launcher: str, known: frozenset[str], results: Results, now: datetime
+) -> None:
+    """Match the attempts that are under way with those that the launcher owns.
+
+    One that it owns goes on. One that it never heard of was lost on the way to it and
+    is ordered again under the same key. One of an earlier launcher died with it.
+    """
+    for run in [run for run in book.runs.values() if run.launcher is not None]:
+        if run.key in known and run.stop:
+            book.stops.append(StopOrder(key=run.key, stop=run.stop))
+        elif run.key in known:
+            continue
+        elif run.launcher != launcher:
+            died = Outcome(event=Event.LOSE, reason="the launcher that owned it died")
+            ended(book, run, died, results, now)
+        elif run.stop:
+            stopped = Outcome(event=Event.CANCEL, reason=run.stop_reason)
+            ended(book, run, stopped, results, now)
+        else:
+            book.orders.append(order(book, run))
+
+
+def _finish(book: Book, run: Run, event: Event, reason: str, outcome: Outcome) -> None:
+    run = replace(run, state=step(run.state, event), reason=reason)
+    row = records.run_row(run, book.version_of(run).spec, outcome)
+    book.record("runs", row)
+    book.finished.append(row)
+    book.drop_run(run)
+    record = book.jobs.get(run.job)
+    if record and any(isinstance(each, AfterEnd) for each in record.current.spec.schedules):
+        assert outcome.finished_at is not None
+        book.put_job(replace(record, last_end=max(record.last_end, outcome.finished_at)))
+
+
+def check_new(book: Book, run_id: str) -> None:
+    """Check that a run id is not taken by an unfinished run.
+
+    Raises:
+        Conflict: it is.
+    """
+    if run_id in book.runs:
+        raise Conflict(f"run {run_id} exists already.")

@@ -1,0 +1,149 @@
+"""What the engine answers to questions: plain dicts, read off the book."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from raysched.core.model import Run
+from raysched.core.slots import next_due
+from raysched.core.states import State
+from raysched.engine import records
+from raysched.engine.book import Book
+from raysched.engine.messages import ListNext, ListUnfinished
+from raysched.errors import NotFound
+from raysched.spec.schedules import next_slot
+from raysched.spec.units import iso
+
+
+def jobs(book: Book) -> list[dict[str, Any]]:
+    """Return a row for each job, by name."""
+    return [_job(book, name) for name in sorted(book.jobs)]
+
+
+def _job(book: Book, name: str) -> dict[str, Any]:
+    record = book.jobs[name]
+    spec = record.current.spec
+    states = Counter(book.runs[run].state for run in book.unfinished.get(name, ()))
+    return {
+        "job": name,
+        "version": record.current.version,
+        "schedule": spec.schedule_text,
+        "timezone": spec.timezone,
+        "next_slot": next_due(book.view(name)) if record.pause is None else None,
+        "paused": record.pause is not None,
+        "pause_note": record.pause,
+        "running": states[State.RUNNING],
+        "queued": states[State.QUEUED] + states[State.RETRYING],
+        "num_cpus": spec.resources.num_cpus,
+        "num_gpus": spec.resources.num_gpus,
+        "memory_bytes": spec.resources.memory_bytes,
+        "tags": list(spec.tags),
+        "deployed_at": record.deployed_at,
+        "description": spec.description,
+    }
+
+
+def upcoming(book: Book, question: ListNext) -> list[dict[str, Any]]:
+    """Return the slots to come up to `question.until`, by time."""
+    names = [question.job] if question.job else sorted(book.jobs)
+    slots = heapq.merge(*(_slots(book, name, question.until) for name in names))
+    return [
+        {"slot": slot, "job": name, "paused": book.jobs[name].pause is not None}
+        for slot, name in (pair for _, pair in zip(range(question.most), slots, strict=False))
+    ]
+
+
+def _slots(book: Book, name: str, until: datetime) -> Iterator[tuple[datetime, str]]:
+    record = book.job(name)
+    slot = record.decided
+    while True:
+        following = next_slot(record.current.spec.schedules, slot, record.last_end)
+        if following is None or following > until:
+            return
+        yield following, name
+        slot = following
+
+
+def unfinished(book: Book, question: ListUnfinished) -> list[dict[str, Any]]:
+    """Return the rows of unfinished runs, with what they tell of themselves, oldest first."""
+    found = (run for run in book.runs.values() if run.run_id.startswith(question.prefix))
+    return [_run(book, run) for _, run in zip(range(question.most), found, strict=False)]
+
+
+def _run(book: Book, run: Run) -> dict[str, Any]:
+    live = book.live.get(run.key)
+    return {
+        **records.run_row(run, book.version_of(run).spec),
+        "reason": why(book, run),
+        "progress": live.progress if live else None,
+        "metrics": live.metrics if live else {},
+    }
+
+
+def why(book: Book, run: Run) -> str:
+    """Return why an unfinished run is where it is; empty for one that simply runs."""
+    if run.stop:
+        return f"being ended: {run.stop_reason}"
+    if run.state is State.RETRYING and run.retry_at:
+        return f"{run.reason}, at {iso(run.retry_at)}"
+    if run.state is State.QUEUED and run.launcher:
+        return "with Ray, which has not started it"
+    return book.dispatch.why(run.run_id) or run.reason
+
+
+def explain(book: Book, name: str) -> dict[str, Any]:
+    """Return why a job or an unfinished run is where it is.
+
+    Raises:
+        NotFound: neither a job nor an unfinished run has this name.
+    """
+    if name in book.runs:
+        run = book.runs[name]
+        return {"run_id": name, "job": run.job, "status": run.state, "reason": why(book, run)}
+    if name not in book.jobs:
+        raise NotFound(
+            f"there is no job or unfinished run {name[:300]!r}.",
+            fix="look at client.jobs() and client.runs().",
+        )
+    return {"job": name, "status": _job_status(book, name), "reason": _job_reason(book, name)}
+
+
+def _job_status(book: Book, name: str) -> str:
+    states = [book.runs[run].state for run in book.unfinished.get(name, ())]
+    if states:
+        return max(states, key=[State.RETRYING, State.QUEUED, State.RUNNING].index)
+    return "paused" if book.jobs[name].pause is not None else "waiting"
+
+
+def _job_reason(book: Book, name: str) -> str:
+    record = book.jobs[name]
+    reasons = []
+    if record.pause is not None:
+        reasons.append(f"paused{': ' if record.pause else ''}{record.pause}")
+    for run_id in list(book.unfinished.get(name, ()))[:3]:
+        run = book.runs[run_id]
+        reasons.append(f"{run_id} is {run.state}" + (f": {text}" if (text := why(book, run)) else ""))
+    slot = next_due(book.view(name))
+    if slot and record.pause is None:
+        reasons.append(f"its next slot is {iso(slot)}")
+    elif not record.current.spec.schedules:
+        reasons.append("it has no schedule and runs when triggered")
+    elif slot is None and not reasons:
+        reasons.append("its schedule names no further slot")
+    return "; ".join(reasons)
+
+
+def status(book: Book, launcher: str | None) -> dict[str, Any]:
+    """Return counts of jobs and runs, the epoch, and whether a launcher is attached."""
+    return {
+        "epoch": book.epoch,
+        "launcher": launcher,
+        "jobs": len(book.jobs),
+        "paused": sum(record.pause is not None for record in book.jobs.values()),
+        "runs": dict(Counter(str(run.state) for run in book.runs.values())),
+        "next_wake": book.alarms.next(),
+    }

@@ -1,0 +1,17 @@
+"""The guard: a small companion process beside each Ray worker process.
+
+A job runs in the Ray worker itself, so the job can hold the GIL, fill a pipe
+from C code, crash, or leave processes behind. What must survive all of that is
+kept outside: this program reads the worker's output, keeps the clock of the
+attempt under way, ends its process tree for certain, and holds its last words.
+
+`raysched.runners.watch` is the worker's side. Only the standard library may be
+imported here, and little of it, so that a guard starts in a moment and weighs
+next to nothing beside each worker:
+
+    __main__.py   what Python is started with: finds the modules below
+    program.py    the event loop and what it decides
+    caplog.py     an attempt's output, whole lines, capped
+    procs.py      the process table: who descends from the worker, ending them
+    wire.py       the messages between guard, worker and callers
+"""

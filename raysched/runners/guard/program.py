@@ -1,0 +1,481 @@
+"""The guard's event loop: it reads output, keeps time, and ends what must end.
+
+One thread, and it sleeps until a pipe, a socket, the worker's death or the next
+deadline wakes it. The law that keeps it free of races: what the worker said
+comes before any decision about the worker, and once the guard has condemned an
+attempt, the worker gets no further answer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable
+from math import inf
+
+from raysched.runners.guard import procs, wire
+from raysched.runners.guard.caplog import LINE_MAX, CappedLog
+from raysched.runners.guard.wire import Frame, Inbox, Kind
+
+SAMPLE_S = 0.5  # memory is sampled no sooner and no more often
+SAMPLE_SHARE = 50  # and takes no more than one part in this many of a core
+PATIENCE_S = 5.0  # for processes that do not die of SIGKILL, and pipes that do not end
+LOOK_S = 0.25  # how often the worker is looked for on kernels without pidfd
+PEER_FRAME_MAX = 4096
+
+
+class Worker:
+    """The process under guard."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._process = procs.look(pid)
+        try:
+            self.handle = os.pidfd_open(pid)
+        except OSError:
+            self.handle = -1
+
+    def alive(self) -> bool:
+        """Return whether the process is still there."""
+        now = procs.look(self.pid)
+        return bool(self._process and now and now.start == self._process.start and not now.dead)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to this process and to no later one of its pid."""
+        if self._process:
+            procs.send(self._process, number)
+
+
+class Attempt:
+    """The attempt under way, as the guard knows it."""
+
+    def __init__(self, terms: wire.Watch, baseline: frozenset[wire.Identity]) -> None:
+        self.mark = terms.mark
+        self.baseline = baseline
+        self.deadline = terms.began + terms.timeout_s
+        self.sample_at = terms.began + SAMPLE_S
+        self.start = procs.ticks_at(terms.began)
+        self.variable = wire.MARK_VARIABLE.encode() + b"=" + terms.mark
+        self.log = CappedLog(terms.log_limit, terms.first_line)
+        self.verdict = 0
+        self.condemned = False  # the worker is being killed: no answer any more
+        self.peak = 0
+        self.seen: frozenset[wire.Identity] = frozenset()
+        self.zombies: list[int] = []
+
+    def words(self) -> bytes:
+        """Return the last words: what was not handed out yet, and the verdict."""
+        return wire.Words(self.verdict, self.peak, self.zombies, self.log.rest()).pack()
+
+
+class Connection:
+    """A socket on which frames come in and go out, neither of which ever blocks."""
+
+    def __init__(self, sock: socket.socket, inbox: Inbox) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.inbox = inbox
+        self.outbox = b""
+
+    def receive(self) -> bool:
+        """Take in what has come; return False once the other side is gone."""
+        try:
+            while chunk := self.sock.recv(65536):
+                self.inbox.feed(chunk)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def push(self, data: bytes = b"") -> None:
+        """Send what the socket takes now, and keep the rest for later."""
+        self.outbox += data
+        try:
+            while self.outbox:
+                self.outbox = self.outbox[self.sock.send(self.outbox) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.outbox = b""  # nobody is left to read it
+
+
+class Program:
+    """One guard, from its start to the death of its worker."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        directory: str,
+        control: socket.socket,
+        listener: socket.socket,
+        pipes: tuple[int, int],
+    ) -> None:
+        self._worker = worker
+        self._directory = directory
+        self._control = Connection(control, Inbox())
+        self._listener = listener
+        self._pipes = pipes
+        self._pipe_files = frozenset(os.readlink(f"/proc/self/fd/{pipe}") for pipe in pipes)
+        self._waiters: dict[int, Connection] = {}
+        self._attempt: Attempt | None = None
+        self._said: tuple[bytes, bytes] | None = None  # mark and words of the attempt before
+        self._done = False
+        self._poll = select.epoll()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        for pipe in pipes:
+            os.set_blocking(pipe, False)
+            self._on(pipe, lambda pipe=pipe: self._read(pipe))  # type: ignore[misc]
+        self._on(control.fileno(), self._hear_worker)
+        self._on(listener.fileno(), self._accept)
+        if worker.handle >= 0:
+            self._on(worker.handle, self._worker_died)
+
+    def run(self) -> None:
+        """Watch until the worker is dead and its last words are written."""
+        while not self._done:
+            for fd, _ in self._poll.poll(self._until_next()):
+                if handler := self._handlers.get(fd):
+                    handler()
+                if self._done:
+                    return
+            self._keep_time()
+
+    def _on(self, fd: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
+        if fd in self._handlers:
+            self._poll.modify(fd, events)
+        else:
+            self._poll.register(fd, events)
+        self._handlers[fd] = handler
+
+    def _off(self, fd: int) -> None:
+        if self._handlers.pop(fd, None):
+            self._poll.unregister(fd)
+
+    # Time
+
+    def _until_next(self) -> float | None:
+        attempt, now = self._attempt, time.monotonic()
+        next_look = inf if self._worker.handle >= 0 else now + LOOK_S
+        if attempt and not attempt.condemned:
+            next_look = min(next_look, attempt.deadline, attempt.sample_at)
+        return None if next_look == inf else max(0.0, next_look - now)
+
+    def _keep_time(self) -> None:
+        if self._worker.handle < 0 and not self._worker.alive():
+            self._worker_died()
+            return
+        attempt = self._attempt
+        if attempt is None or attempt.condemned:
+            return
+        now = time.monotonic()
+        if now >= attempt.deadline:
+            # A release that was sent before this moment still counts.
+            self._hear_worker()
+            if self._attempt is attempt:
+                self._condemn(attempt, attempt.verdict or wire.VERDICTS.index("timed_out"))
+        elif now >= attempt.sample_at:
+            self._sample(attempt)
+
+    def _sample(self, attempt: Attempt) -> None:
+        began = time.monotonic()
+        below = self._below(attempt)
+        attempt.seen = frozenset(process.identity for process in below)
+        attempt.peak = max(attempt.peak, sum(procs.resident(process.pid) for process in below))
+        now = time.monotonic()
+        attempt.sample_at = now + max(SAMPLE_S, SAMPLE_SHARE * (now - began))
+
+    # Output
+
+    def _read(self, pipe: int) -> None:
+        if self._attempt is None:
+            # The output may have overtaken the word that an attempt begins.
+            self._hear_worker()
+        try:
+            chunk = os.read(pipe, LINE_MAX)
+        except BlockingIOError:
+            return
+        if not chunk:  # the worker and all that it started are gone, or have closed their ends
+            self._off(pipe)
+        elif self._attempt:
+            self._attempt.log.feed(self._pipes.index(pipe), chunk, _now_us())
+
+    def _drain(self) -> None:
+        """Read what is in the pipes at this moment, and no more: a flood has no end."""
+        for pipe in self._pipes:
+            waiting = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
+            for _ in range(0, waiting, LINE_MAX):
+                self._read(pipe)
+
+    # The worker's words
+
+    def _hear_worker(self) -> None:
+        there = self._control.receive()
+        for frame in self._control.inbox.frames():
+            self._obey(frame)
+        if not there:
+            self._off(self._control.sock.fileno())
+            # With an attempt under way the worker is dying, or has become another program
+            # by exec: its death, the deadline or a stop will tell.
+            if self._attempt is None and self._said is None:
+                self._done = True
+
+    def _obey(self, frame: Frame) -> None:
+        attempt = self._attempt
+        if frame.kind is Kind.WATCH:
+            self._watch(frame)
+        elif attempt is None or attempt.condemned:
+            return
+        elif frame.kind is Kind.TAIL:
+            self._answer(wire.frame(Kind.LINES, frame.serial, attempt.log.take()))
+        elif frame.kind is Kind.RELEASE:
+            self._release(attempt, frame)
+
+    def _watch(self, frame: Frame) -> None:
+        terms = wire.Watch.unpack(frame.body)
+        baseline = terms.baseline
+        if terms.look:
+            everyone = procs.table()
+            below = procs.descendants(self._worker.pid, everyone, frozenset())
+            baseline = frozenset(process.identity for process in below)
+            self._answer(wire.frame(Kind.BASELINE, frame.serial, wire.pack_identities(baseline)))
+        self._said = None
+        self._attempt = Attempt(terms, baseline)
+        if terms.notice:
+            self._attempt.log.note(terms.notice.decode(), _now_us())
+
+    def _release(self, attempt: Attempt, frame: Frame) -> None:
+        if wire.unpack_release(frame.body):
+            self._end_leftovers(attempt, lambda: self._below(attempt))
+            below = self._below(attempt)
+            attempt.zombies = [it.pid for it in below if it.dead and it.parent == self._worker.pid]
+        self._drain()
+        attempt.log.close(_now_us())
+        words = attempt.words()
+        self._attempt = None
+        # If the worker dies before it has passed them on, they are still here.
+        self._said = attempt.mark, words
+        self._answer(wire.frame(Kind.WORDS, frame.serial, words))
+
+    def _answer(self, data: bytes) -> None:
+        # The worker may hold its GIL and read nothing for long; the guard must not wait for it.
+        self._control.push(data)
+        fd = self._control.sock.fileno()
+        if self._control.outbox and fd in self._handlers:
+            self._on(fd, self._answer_rest, select.EPOLLIN | select.EPOLLOUT)
+
+    def _answer_rest(self) -> None:
+        self._control.push()
+        if not self._control.outbox:
+            self._on(self._control.sock.fileno(), self._hear_worker)
+        self._hear_worker()
+
+    # Others' words
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", credentials)[1] != os.getuid():
+            sock.close()
+            return
+        caller = Connection(sock, Inbox(PEER_FRAME_MAX))
+        self._waiters[sock.fileno()] = caller
+        self._on(sock.fileno(), lambda: self._hear_caller(caller))
+
+    def _hear_caller(self, caller: Connection) -> None:
+        there = caller.receive()
+        try:
+            for frame in caller.inbox.frames():
+                self._serve(caller, frame)
+        except (wire.FrameError, struct.error):
+            there = False
+        if not there and caller.sock.fileno() in self._waiters:
+            self._dismiss(caller)
+
+    def _serve(self, caller: Connection, frame: Frame) -> None:
+        if frame.kind not in (Kind.STOP, Kind.AWAIT):
+            raise wire.FrameError(frame.kind)
+        mark, grace_s = wire.unpack_stop(frame.body)
+        # Whatever the worker said first comes first: it may have moved on to another attempt.
+        self._hear_worker()
+        attempt = self._attempt
+        if attempt is None or attempt.mark != mark:
+            # Words that were said already are written only if the worker dies too.
+            held = self._said is not None and self._said[0] == mark
+            if not (frame.kind is Kind.AWAIT and held and not self._worker.alive()):
+                caller.push(wire.frame(Kind.NO))
+        elif frame.kind is Kind.STOP:
+            caller.push(wire.frame(Kind.YES))
+            self._cancel(attempt, grace_s)
+
+    def _dismiss(self, caller: Connection) -> None:
+        del self._waiters[caller.sock.fileno()]
+        self._off(caller.sock.fileno())
+        caller.sock.close()
+
+    # Endings
+
+    def _cancel(self, attempt: Attempt, grace_s: float) -> None:
+        if attempt.condemned:
+            return
+        attempt.verdict = attempt.verdict or wire.VERDICTS.index("cancelled")
+        if grace_s > 0:
+            attempt.deadline = min(attempt.deadline, time.monotonic() + grace_s)
+            for process in self._below(attempt):
+                procs.send(process, signal.SIGTERM)
+        else:
+            self._condemn(attempt, attempt.verdict)
+
+    def _condemn(self, attempt: Attempt, verdict: int) -> None:
+        """End the worker and all below it.
+
+        The worker is stopped first and killed last: while it lives, whatever its
+        descendants leave behind falls to it, and so stays within reach; while it
+        stands still, it neither starts more of them nor moves on.
+        """
+        attempt.verdict = verdict
+        attempt.condemned = True
+        self._worker.send(signal.SIGSTOP)
+        procs.end_all(lambda: self._below(attempt), PATIENCE_S)
+        self._worker.send(signal.SIGKILL)
+
+    def _worker_died(self) -> None:
+        self._hear_worker()  # its last frames may say that an attempt began, or ended
+        if self._attempt:
+            self._finish(self._attempt)
+        elif self._said:
+            self._write(*self._said)
+        self._done = True
+
+    def _finish(self, attempt: Attempt) -> None:
+        if attempt.condemned:
+            procs.end_all(lambda: self._orphans(attempt), PATIENCE_S)
+        else:
+            self._end_leftovers(attempt, lambda: self._orphans(attempt))
+        # Nothing of the attempt writes any more; what the kernel still holds are its last words.
+        self._drain()
+        attempt.zombies = []
+        attempt.log.close(_now_us())
+        self._write(attempt.mark, attempt.words())
+
+    def _end_leftovers(self, attempt: Attempt, find: Callable[[], list[procs.Process]]) -> None:
+        if killed := procs.end_all(find, PATIENCE_S):
+            self._drain()
+            attempt.log.close(_now_us())
+            attempt.log.note(_obituary(killed), _now_us())
+
+    def _below(self, attempt: Attempt) -> list[procs.Process]:
+        return procs.descendants(self._worker.pid, procs.table(), attempt.baseline)
+
+    def _orphans(self, attempt: Attempt) -> list[procs.Process]:
+        """Return what a dead worker's attempt left, wherever it has been reparented to.
+
+        Those that were started by exec carry the mark. Those that were only forked
+        have the worker's environment, but also its pipes. Those that shed both were
+        seen, if they lived long enough, while the worker was there.
+        """
+        everyone = procs.table()
+        found = {
+            process.pid: process
+            for process in everyone.values()
+            if process.start >= attempt.start
+            and process.identity not in attempt.baseline
+            and process.pid not in (os.getpid(), self._worker.pid)
+            and not process.dead
+            and (
+                process.identity in attempt.seen
+                or procs.marked(process, attempt.variable)
+                or procs.holds(process, self._pipe_files)
+            )
+        }
+        for pid in list(found):
+            below = procs.descendants(pid, everyone, attempt.baseline)
+            found.update((process.pid, process) for process in below)
+        return list(found.values())
+
+    def _write(self, mark: bytes, words: bytes) -> None:
+        name = f"{self._directory}/{mark.decode()}.words"
+        hidden = f"{self._directory}/.{mark.decode()}.{os.getpid()}"
+        try:
+            fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(fd, "wb") as file:
+                file.write(words)
+            # No fsync: this outlives a process, and a dead node's files are gone anyway.
+            os.replace(hidden, name)
+        except OSError as error:
+            sys.stderr.write(f"raysched: the last words could not be written: {error}\n")
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _obituary(killed: dict[wire.Identity, str]) -> str:
+    named = [f"{name} (pid {pid})" for (pid, _), name in sorted(killed.items())]
+    more = f" and {len(named) - 5} more" if len(named) > 5 else ""
+    them = "1 process" if len(named) == 1 else f"{len(named)} processes"
+    return f"ended {them} that the attempt left running: {', '.join(named[:5])}{more}"
+
+
+def listen(directory: str, pid: int) -> socket.socket:
+    """Listen on the worker's socket, whose name appears only once it answers.
+
+    It is bound through the directory's descriptor, as a socket's address holds
+    only 107 bytes.
+    """
+    folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    short = f"/proc/self/fd/{folder}"
+    hidden = f"{short}/.{pid}.sock"
+    if os.path.lexists(hidden):
+        os.unlink(hidden)
+    listener = socket.socket(socket.AF_UNIX)
+    os.umask(0o177)
+    listener.bind(hidden)
+    listener.listen(64)
+    listener.setblocking(False)
+    os.rename(hidden, f"{short}/{pid}.sock")
+    os.close(folder)
+    return listener
+
+
+def main(argv: list[str]) -> None:
+    """Become a guard: `worker-pid directory control-fd stdout-fd stderr-fd`.
+
+    The first process makes everything ready, forks the guard proper and ends, so
+    that the guard is nobody's child and whoever started it may go on.
+    """
+    pid, control, *pipes = (int(argv[index]) for index in (1, 3, 4, 5))
+    directory = argv[2]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)  # it ends with its worker, not with a farewell
+    worker = Worker(pid)
+    if os.getppid() != pid:
+        return  # the worker is dead already
+    listener = listen(directory, pid)
+    if os.fork():
+        return
+    _spare_from_oom()
+    try:
+        sock = socket.socket(fileno=control)
+        Program(worker, directory, sock, listener, (pipes[0], pipes[1])).run()
+    finally:
+        os.unlink(f"{directory}/{pid}.sock")
+
+
+def _spare_from_oom() -> None:
+    # Ray marks its workers as the first to go; the guard is small and holds their last words.
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("0")
+    except OSError:
+        pass

@@ -1,0 +1,142 @@
+"""A launcher that runs nothing: attempts start and end by a script, in the fake clock's time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from raysched.core.model import Outcome, Stop
+from raysched.core.orders import Ended, Order, Report, Started
+from raysched.core.states import Event
+from raysched.engine.messages import LauncherUp, Message, Reports
+from raysched.engine.ports import Clock, StopOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What an attempt does: how long it waits for its start, how long it runs, how it ends."""
+
+    wait: timedelta = timedelta(milliseconds=2)
+    takes: timedelta = timedelta(milliseconds=1)
+    event: Event = Event.SUCCEED
+    reason: str = ""
+
+
+Script = Callable[[Order], Act]
+
+_ANNOUNCED = timedelta(milliseconds=100)
+"""An attempt that takes longer than this tells of its start; a shorter one only of its end."""
+
+
+class FakeLauncher:
+    """A `Launcher` whose answers are collected by whoever drives the engine.
+
+    `executions` lists the key of every attempt that began, in order: the record of
+    the work itself, to hold against the scheduler's.
+    """
+
+    def __init__(self, clock: Clock, script: Script | None = None) -> None:
+        self._clock = clock
+        self._script = script or (lambda order: Act())
+        self._incarnation = 1
+        self._epoch = 0
+        self._greet = False
+        self._order = 0
+        self._events: list[tuple[datetime, int, str]] = []
+        self._acts: dict[str, tuple[Act, datetime]] = {}
+        self._untold: dict[tuple[str, str], Report] = {}
+        self.executions: list[tuple[str, datetime]] = []
+
+    @property
+    def name(self) -> str:
+        """The present incarnation's name."""
+        return f"launcher-{self._incarnation}"
+
+    def attach(self, epoch: int) -> None:
+        """Answer with a `LauncherUp`, and refuse older epochs from now on."""
+        self._epoch = max(epoch, self._epoch)
+        self._greet = epoch == self._epoch
+
+    def launch(self, orders: Sequence[Order]) -> None:
+        """Begin attempts; one that is known already is left alone."""
+        for order in orders:
+            if order.key not in self._known():
+                act, now = self._script(order), self._clock.now()
+                self._acts[order.key] = (act, now + act.wait)
+                self._at(now + act.wait, order.key)
+
+    def stop(self, orders: Sequence[StopOrder]) -> None:
+        """End attempts."""
+        events = {Stop.CANCELLED: Event.CANCEL, Stop.TIMED_OUT: Event.TIME_OUT}
+        for order in orders:
+            if order.key in self._acts:
+                _, start = self._acts.pop(order.key)
+                self._tell_end(order.key, start, events[order.stop], "stopped", self._clock.now())
+
+    def die(self) -> None:
+        """Lose every attempt, as a launcher's death does; it is back at once, empty."""
+        self._incarnation += 1
+        self._events, self._acts, self._untold = [], {}, {}
+        self._greet = True
+
+    def next_event(self) -> datetime | None:
+        """Return when something happens next, or None."""
+        if self._greet or self._untold:
+            return self._clock.now()
+        return self._events[0][0] if self._events else None
+
+    def collect(self) -> list[Message]:
+        """Return the messages to hand to the engine now; they are told again until acknowledged."""
+        now = self._clock.now()
+        while self._events and self._events[0][0] <= now:
+            self._happen(*heapq.heappop(self._events)[::2])
+        messages: list[Message] = []
+        if self._greet:
+            messages.append(LauncherUp(launcher=self.name, known=frozenset(self._known())))
+        if self._untold:
+            messages.append(Reports(launcher=self.name, reports=tuple(self._untold.values())))
+        return messages
+
+    def acknowledge(self) -> None:
+        """Forget what `collect` returned: the engine's turn with it is durable."""
+        self._greet = False
+        self._untold.clear()
+
+    def _known(self) -> set[str]:
+        return {*self._acts, *(key for _, key in self._untold)}
+
+    def _at(self, moment: datetime, key: str) -> None:
+        self._order += 1
+        heapq.heappush(self._events, (moment, self._order, key))
+
+    def _happen(self, moment: datetime, key: str) -> None:
+        if key not in self._acts:
+            return
+        act, start = self._acts[key]
+        if moment < start + act.takes:
+            self.executions.append((key, moment))
+            self._at(start + act.takes, key)
+            if act.takes > _ANNOUNCED:
+                self._untold["started", key] = Started(
+                    key=key, started_at=start, node_id="node", node_ip="127.0.0.1", worker_pid=1
+                )
+            return
+        if act.takes == timedelta(0):
+            self.executions.append((key, moment))
+        del self._acts[key]
+        self._tell_end(key, start, act.event, act.reason, moment)
+
+    def _tell_end(
+        self, key: str, start: datetime, event: Event, reason: str, now: datetime
+    ) -> None:
+        outcome = Outcome(
+            event=event,
+            reason=reason,
+            started_at=start if start <= now else None,
+            finished_at=now,
+            node_id="node",
+            node_ip="127.0.0.1",
+        )
+        self._untold["ended", key] = Ended(key=key, outcome=outcome)
