@@ -1,0 +1,79 @@
+"""raysched: a compute-job scheduler for data workloads on Ray.
+
+    import raysched as rs
+
+    @rs.job(schedule="0 6 * * *")
+    def daily(): ...
+
+    rs.connect().deploy(daily)
+
+Importing this package is light: Ray, pandas and pyarrow are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raysched.client import Client, Run
+    from raysched.client.connect import connect
+    from raysched.client.history import attempts, decisions, logs, runs
+    from raysched.runners.current import current
+    from raysched.spec.job import Job, job
+    from raysched.spec.policies import Catchup, Overlap, Retry
+    from raysched.spec.schedules import after_end, at, cron, every
+
+_PLACES = {
+    "Client": "raysched.client",
+    "Run": "raysched.client",
+    "connect": "raysched.client.connect",
+    "attempts": "raysched.client.history",
+    "decisions": "raysched.client.history",
+    "logs": "raysched.client.history",
+    "runs": "raysched.client.history",
+    "current": "raysched.runners.current",
+    "Job": "raysched.spec.job",
+    "job": "raysched.spec.job",
+    "Catchup": "raysched.spec.policies",
+    "Overlap": "raysched.spec.policies",
+    "Retry": "raysched.spec.policies",
+    "after_end": "raysched.spec.schedules",
+    "at": "raysched.spec.schedules",
+    "cron": "raysched.spec.schedules",
+    "every": "raysched.spec.schedules",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Catchup",
+    "Client",
+    "Job",
+    "Overlap",
+    "Retry",
+    "Run",
+    "__version__",
+    "after_end",
+    "at",
+    "attempts",
+    "connect",
+    "cron",
+    "current",
+    "decisions",
+    "every",
+    "job",
+    "logs",
+    "runs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'raysched' has no attribute {name!r}")
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

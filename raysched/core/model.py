@@ -130,9 +130,14 @@ def slot_run_id(job: str, slot: datetime) -> str:
     return f"{job}@{iso(slot)}"
 
 
-def manual_run_id(job: str, moment: datetime, request: str) -> str:
-    """Return the id of a run made by hand; the same request gives the same id."""
-    return f"{job}@{iso(moment)}-{hashlib.sha256(request.encode()).hexdigest()[:6]}"
+def manual_run_id(job: str, moment: datetime, request: str, n: int = 0) -> str:
+    """Return the id of the nth run, from 0, made by a request; the same one gives the same id.
+
+    The number stands beside the hash and not in it: hashes this short, of the
+    thousands of runs of one backfill, would collide.
+    """
+    suffix = hashlib.sha256(request.encode(errors="replace")).hexdigest()[:6]
+    return f"{job}@{iso(moment)}-{suffix}" + (f"-{n}" if n else "")
 
 
 _INSTANTS = {"created_at", "queued_at", "slot", "started_at", "attempt_started_at", "retry_at"}
@@ -151,7 +156,11 @@ def run_to_json(run: Run) -> dict[str, Any]:
 
 def run_from_json(data: Mapping[str, Any]) -> Run:
     """Return the run that `run_to_json` wrote."""
-    values = {n: from_us(v) if n in _INSTANTS else v for n, v in data.items() if n in _FIELDS}
+    values: dict[str, Any] = {
+        name: from_us(value) if name in _INSTANTS else value
+        for name, value in data.items()
+        if name in _FIELDS
+    }
     values["state"] = State(values["state"])
     values["trigger"] = Trigger(values["trigger"])
     if "stop" in values:

@@ -51,13 +51,17 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A worker announces an attempt that lasts long enough to be worth a message."""
+    """A worker announces an attempt that lasts long enough to be worth a message.
+
+    `address` is where the guard of that worker listens, on its node.
+    """
 
     key: str
     started_at: datetime
     node_id: str
     node_ip: str
     worker_pid: int
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,12 @@ class Aftermath:
     retry_at: datetime | None = None
 
 
+def _reason(outcome: Outcome) -> str:
+    if outcome.reason or outcome.event is Event.SUCCEED:
+        return outcome.reason
+    return outcome.error_message or f"the attempt ended with {outcome.event} and gave no reason"
+
+
 def conclude(run: Run, outcome: Outcome, policy: Retry, now: datetime) -> Aftermath:
     """Return what an attempt's outcome means for its run.
 
@@ -33,7 +39,7 @@ def conclude(run: Run, outcome: Outcome, policy: Retry, now: datetime) -> Afterm
     """
     meant = None if run.stop is None else _MEANT[run.stop]
     event = meant or outcome.event
-    reason = run.stop_reason if meant else outcome.reason
+    reason = run.stop_reason if meant else _reason(outcome)
     never_began = run.stop is Stop.TIMED_OUT and run.attempt_started_at is None
     if event not in _RETRIED or never_began or run.attempt > policy.retries:
         return Aftermath(attempt_event=event, run_event=event, reason=reason)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from raysched.core.model import Decision, Verdict
 from raysched.spec.job import JobSpec
 from raysched.spec.policies import Catchup, Overlap
-from raysched.spec.schedules import last_slot, next_slot
+from raysched.spec.schedules import AfterEnd, last_slot, next_slot
 from raysched.spec.units import MICROSECOND, iso, spell
 
 ON_TIME = timedelta(seconds=10)
@@ -22,7 +22,9 @@ ON_TIME = timedelta(seconds=10)
 killed is back within 5 s, and a restart should not turn into a missed slot."""
 
 MOST_QUEUED = 1000
-"""How many unfinished runs a job with `overlap="queue"` or `"allow"` may pile up."""
+"""How many unfinished runs a job may pile up, by `overlap` or by `catchup="all"`."""
+
+_TOO_MANY = f"{MOST_QUEUED:,} runs of the job are unfinished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,27 +84,27 @@ def _caught_up(
         return _all_of_them(view, due, older, now)
     if spec.catchup is Catchup.NONE and late > ON_TIME:
         return _all(due, older, Decision.MISSED, "no scheduler was up; catchup=none")
-    before = (
-        (Decision.COALESCED, f"into the slot {iso(newest)}; catchup=latest")
-        if spec.catchup is Catchup.LATEST
-        else (Decision.MISSED, f"no scheduler was up; catchup={spec.catchup}")
-    )
-    return [*_all(due[:-1], older, *before), _overlapped(view, newest)]
+    last = _overlapped(view, newest)
+    before = (Decision.MISSED, f"no scheduler was up; catchup={spec.catchup}")
+    if spec.catchup is Catchup.LATEST and last.decision is Decision.FIRED:
+        before = (Decision.COALESCED, f"into the slot {iso(newest)}; catchup=latest")
+    return [*_all(due[:-1], older, *before), last]
 
 
 def _all_of_them(
     view: JobView, due: list[datetime], older: tuple[datetime, datetime] | None, now: datetime
 ) -> list[Verdict]:
     """Return verdicts that fire each due slot; they wait in line whatever `overlap` says."""
-    spec = view.spec
+    spec, fired = view.spec, 0
     reason = f"more than max_catchup={spec.max_catchup} slots were due"
     verdicts = _all([], older, Decision.MISSED, reason)
     for slot in due:
         if spec.misfire_grace is not None and now - slot > spec.misfire_grace:
-            verdicts.append(
-                _one(slot, Decision.MISSED, _too_late(now - slot, spec.misfire_grace))
-            )
+            verdicts.append(_one(slot, Decision.MISSED, _too_late(now - slot, spec.misfire_grace)))
+        elif len(view.unfinished) + fired >= MOST_QUEUED:
+            verdicts.append(_one(slot, Decision.SKIPPED, _TOO_MANY))
         else:
+            fired += 1
             verdicts.append(_one(slot, Decision.FIRED, f"{spell(now - slot)} late; catchup=all"))
     return verdicts
 
@@ -112,8 +114,21 @@ def _overlapped(view: JobView, slot: datetime) -> Verdict:
     if spec.overlap is Overlap.SKIP and spec.limit is not None and len(unfinished) >= spec.limit:
         return _one(slot, Decision.SKIPPED, f"{unfinished[0]} is unfinished; overlap=skip")
     if len(unfinished) >= MOST_QUEUED and spec.overlap is not Overlap.REPLACE:
-        return _one(slot, Decision.SKIPPED, f"{MOST_QUEUED:,} runs of the job are unfinished")
+        return _one(slot, Decision.SKIPPED, _TOO_MANY)
     return _one(slot, Decision.FIRED, "")
+
+
+def counted_from(view: JobView, now: datetime) -> datetime:
+    """Return the instant from which an after-end schedule counts: the end of the last run.
+
+    Unless the slot that this gives is decided already and no run is under way to give
+    another, because it was skipped or missed, or the schedule is new: then it is `now`,
+    for the job's slots would never come again.
+    """
+    chains = [each for each in view.spec.schedules if isinstance(each, AfterEnd)]
+    if not chains or view.unfinished or next_slot(chains, view.decided, view.last_end):
+        return view.last_end
+    return max(view.last_end, now)
 
 
 def replaced(view: JobView) -> Sequence[str]:

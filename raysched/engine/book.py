@@ -38,6 +38,7 @@ class Book:
 
     def __init__(self, snapshot: Snapshot, window: int) -> None:
         self.epoch = snapshot.epoch
+        self.launcher: str | None = None  # the one that is attached
         self.jobs: dict[str, JobRecord] = dict(snapshot.jobs)
         self.versions: dict[tuple[str, str], Version] = dict(snapshot.versions)
         self.runs: dict[str, Run] = {}
@@ -53,7 +54,7 @@ class Book:
         for name, record in self.jobs.items():
             self.dispatch.set_limit(name, record.current.spec.limit)
             self.reschedule(name)
-        for run in snapshot.runs:
+        for run in sorted(snapshot.runs, key=_age):
             self._index(run)
 
     def job(self, name: str) -> JobRecord:
@@ -116,7 +117,7 @@ class Book:
         del self.unfinished[run.job][run.run_id]
         self.changes.runs[run.run_id] = None
         for alarm in ("retry", "queue", "timeout"):
-            self.alarms.drop((alarm, run.run_id))  # type: ignore[arg-type]
+            self.alarms.drop((alarm, run.run_id))
         self.dispatch.ended(run.run_id, run.job)
 
     def record(self, dataset: str, row: Mapping[str, Any]) -> None:
@@ -148,6 +149,10 @@ class Book:
         self.runs[run.run_id] = run
         self.unfinished[run.job][run.run_id] = None
         return run
+
+
+def _age(run: Run) -> tuple[datetime, datetime, str]:
+    return run.created_at, run.slot or run.created_at, run.run_id
 
 
 def _shape(spec: JobSpec) -> Shape:

@@ -52,10 +52,13 @@ class Engine:
         self._store = store
         self._launcher = launcher
         self._results = results
-        self._attached: str | None = None
         snapshot = store.open()
         self._book = Book(snapshot, window)
-        for run in snapshot.runs:
+        for run in self._book.runs.values():
+            # All places that are taken, before the first that is asked for.
+            if run.attempt:
+                self._book.dispatch.hold(run.run_id, run.job)
+        for run in self._book.runs.values():
             self._resume_run(run)
         launcher.attach(snapshot.epoch)
 
@@ -77,16 +80,16 @@ class Engine:
         """
         now = self._clock.now()
         replies: list[Any] = [None] * len(inbox)
-        for n, message in enumerate(inbox):
+        for message in inbox:
             if isinstance(message, LauncherUp | LauncherDown | Reports):
-                replies[n] = self._hear(message, now)
+                self._hear(message, now)
         self._ring(now)
         for n, message in enumerate(inbox):
             if not isinstance(message, LauncherUp | LauncherDown | Reports):
                 replies[n] = self._answer(message, now)
-        if self._attached is not None:
+        if self._book.launcher is not None:
             for run_id in self._book.dispatch.take():
-                runs.launch(self._book, run_id, self._attached)
+                runs.launch(self._book, run_id, self._book.launcher)
         return self._let_out(replies)
 
     def _let_out(self, replies: list[Any]) -> Turn:
@@ -109,12 +112,8 @@ class Engine:
         """Put a run that an earlier engine left unfinished back where it was."""
         book = self._book
         if run.state is State.RETRYING:
-            book.dispatch.hold(run.run_id, run.job)
             book.alarm("retry", run, run.retry_at)
-            return
-        if run.attempt:
-            book.dispatch.hold(run.run_id, run.job)
-        if run.launcher is None:
+        elif run.launcher is None:
             runs.enqueue(book, run)
         elif run.state is State.QUEUED:
             book.dispatch.launched(run.run_id, book.shape_of(run).key)
@@ -131,19 +130,22 @@ class Engine:
     def _hear(self, message: messages.FromLauncher, now: datetime) -> None:
         match message:
             case LauncherUp(launcher=launcher, known=known):
-                self._attached = launcher
+                self._book.launcher = launcher
                 runs.adopt(self._book, launcher, known, self._results, now)
             case LauncherDown():
-                self._attached = None
+                self._book.launcher = None
             case Reports(launcher=launcher, reports=reports):
                 for report in reports:
                     runs.hear(self._book, report, launcher, self._results, now)
 
     def _ring(self, now: datetime) -> None:
         for kind, name in self._book.alarms.pop_due(now):
+            if kind == "slot":
+                jobs.settle_slots(self._book, name, now)
+                continue
+            if name not in self._book.runs:
+                continue  # a slot that came due with it has just replaced the run
             match kind:
-                case "slot":
-                    jobs.settle_slots(self._book, name, now)
                 case "retry":
                     runs.requeue(self._book, name, now)
                 case "queue":
@@ -160,7 +162,9 @@ class Engine:
     _ANSWERS: Mapping[type, Callable[[Engine, Any, datetime], Any]] = {
         messages.Deploy: lambda self, m, now: jobs.deploy(self._book, m.deployments, now),
         messages.Delete: lambda self, m, now: jobs.delete(self._book, m.job, now),
-        messages.TriggerRuns: lambda self, m, now: jobs.trigger(self._book, m, now),
+        messages.TriggerRuns: lambda self, m, now: jobs.trigger(
+            self._book, m, self._store.has_run, now
+        ),
         messages.Pause: lambda self, m, now: jobs.pause(self._book, m.jobs, m.note),
         messages.Resume: lambda self, m, now: jobs.resume(self._book, m.jobs, now),
         messages.Cancel: lambda self, m, now: runs.cancel(
@@ -170,5 +174,5 @@ class Engine:
         messages.ListNext: lambda self, m, now: views.upcoming(self._book, m),
         messages.ListUnfinished: lambda self, m, now: views.unfinished(self._book, m),
         messages.Explain: lambda self, m, now: views.explain(self._book, m.name),
-        messages.Status: lambda self, m, now: views.status(self._book, self._attached),
+        messages.Status: lambda self, m, now: views.status(self._book),
     }

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from raysched.core import records
 from raysched.core.model import Decision, Stop, Trigger, Verdict, manual_run_id, slot_run_id
-from raysched.core.slots import next_due, replaced, settle
-from raysched.engine import records, runs
+from raysched.core.slots import counted_from, next_due, replaced, settle
+from raysched.engine import runs
 from raysched.engine.book import Book
 from raysched.engine.messages import Deployment, TriggerRuns
 from raysched.engine.ports import JobRecord, Version
-from raysched.spec.units import iso
+from raysched.spec.units import instant, iso
 
 
 def settle_slots(book: Book, name: str, now: datetime) -> None:
@@ -30,8 +31,16 @@ def settle_slots(book: Book, name: str, now: datetime) -> None:
     record = book.jobs[name]
     if verdicts:
         book.put_job(replace(record, decided=verdicts[-1].last_slot))
+        _keep_going(book, name, now)
     else:
         book.reschedule(name)
+
+
+def _keep_going(book: Book, name: str, now: datetime) -> None:
+    """See to it that an after-end schedule whose slot made no run has another slot."""
+    start = counted_from(book.view(name), now)
+    if start != book.jobs[name].last_end:
+        book.put_job(replace(book.jobs[name], last_end=start))
 
 
 def _fire(book: Book, name: str, verdict: Verdict, now: datetime) -> str:
@@ -79,6 +88,7 @@ def _deploy(book: Book, deployment: Deployment, now: datetime) -> dict[str, Any]
     book.put_version(version, deployment.code)
     book.dispatch.set_limit(spec.name, spec.limit)
     book.put_job(record)
+    _keep_going(book, spec.name, now)
     return _deployed(book, "updated" if old else "created", record)
 
 
@@ -112,21 +122,28 @@ def delete(book: Book, name: str, now: datetime) -> dict[str, Any]:
     return {"job": name, "cancelled": waiting, "running": list(book.unfinished.get(name, ()))}
 
 
-def trigger(book: Book, request: TriggerRuns, now: datetime) -> list[str]:
+def trigger(
+    book: Book, request: TriggerRuns, is_over: Callable[[str], bool], now: datetime
+) -> list[str]:
     """Make a run for each set of parameters, and return their ids.
+
+    A run that is there already, unfinished or over, was made by the same request, whose
+    answer was lost: it is not made again.
 
     Raises:
         NotFound: no job has this name.
         InvalidParameter: a parameter that the job does not take, or lacks.
+        InvalidUnit: a moment without a zone.
     """
+    moment = instant(request.moment, of="moment")
     spec = book.job(request.job).current.spec
     for params in request.params:
         spec.signature.check(spec.name, {**spec.params, **params}, whole=True)
     ids = []
     for n, params in enumerate(request.params):
-        run_id = manual_run_id(request.job, request.moment, f"{request.request}/{n}")
+        run_id = manual_run_id(request.job, moment, request.request, n)
         ids.append(run_id)
-        if run_id not in book.runs:
+        if not (run_id in book.runs or run_id in book.changes.runs or is_over(run_id)):
             runs.create(
                 book,
                 run_id=run_id,
@@ -148,7 +165,7 @@ def pause(book: Book, names: Sequence[str], note: str) -> list[str]:
     """
     found = [book.job(name) for name in names]
     for record in found:
-        book.put_job(replace(record, pause=note[:1000]))
+        book.put_job(replace(record, pause=note[:1000].encode(errors="replace").decode()))
     return list(names)
 
 

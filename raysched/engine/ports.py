@@ -96,7 +96,7 @@ class Store(Protocol):
         """
 
     def has_run(self, run_id: str) -> bool:
-        """Return whether a run of this id is finished and not yet sealed."""
+        """Return whether a run of this id is unfinished, or finished and not yet sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

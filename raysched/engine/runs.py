@@ -7,15 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from raysched.core import records
 from raysched.core.model import Outcome, Run, Stop, Trigger
 from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
 from raysched.core.retries import conclude
 from raysched.core.states import Event, State, step
-from raysched.engine import records
 from raysched.engine.book import Book
 from raysched.engine.ports import Results, StopOrder
 from raysched.errors import Conflict, NotFound, RayschedError
-from raysched.spec.schedules import AfterEnd
 from raysched.spec.units import spell
 
 GUARD_SLACK = timedelta(seconds=15)
@@ -147,7 +146,9 @@ def _log(book: Book, run: Run, node_ip: str | None, lines: Sequence[LogLine]) ->
 def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetime) -> None:
     """Conclude the current attempt of a run: it is finished, or tried again later."""
     spec = book.version_of(run).spec
-    outcome = _published(run, replace(outcome, finished_at=outcome.finished_at or now), results)
+    # No attempt ends after its end is told: a worker's clock may be ahead.
+    finished_at = min(outcome.finished_at or now, now)
+    outcome = _published(run, replace(outcome, finished_at=finished_at), results)
     started = run.attempt_started_at or outcome.started_at
     run = replace(
         run,
@@ -187,8 +188,12 @@ def _published(run: Run, outcome: Outcome, results: Results) -> Outcome:
     If the process dies in between, the launcher tells the success again, and
     publishing again is harmless.
     """
-    if outcome.event is not Event.SUCCEED or outcome.result_path is None or run.stop:
-        return replace(outcome, result_path=None)
+    if outcome.event is not Event.SUCCEED or run.stop:
+        return replace(
+            outcome, result_kind=None, result_json=None, result_rows=None, result_path=None
+        )
+    if outcome.result_path is None:
+        return outcome
     try:
         path = results.publish(run.run_id, run.job, outcome.result_path)
     except RayschedError as error:
@@ -271,14 +276,16 @@ def adopt(
     """Match the attempts that are under way with those that the launcher owns.
 
     One that it owns goes on. One that it never heard of was lost on the way to it and
-    is ordered again under the same key. One of an earlier launcher died with it.
+    is ordered again under the same key. One of an earlier launcher died with it, and so
+    did one that had begun.
     """
     for run in [run for run in book.runs.values() if run.launcher is not None]:
-        if run.key in known and run.stop:
-            book.stops.append(StopOrder(key=run.key, stop=run.stop))
-        elif run.key in known:
-            continue
-        elif run.launcher != launcher:
+        if run.key in known:
+            if run.launcher != launcher:
+                book.put_run(replace(run, launcher=launcher))
+            if run.stop:
+                book.stops.append(StopOrder(key=run.key, stop=run.stop))
+        elif run.launcher != launcher or run.state is State.RUNNING:
             died = Outcome(event=Event.LOSE, reason="the launcher that owned it died")
             ended(book, run, died, results, now)
         elif run.stop:
@@ -295,9 +302,11 @@ def _finish(book: Book, run: Run, event: Event, reason: str, outcome: Outcome) -
     book.finished.append(row)
     book.drop_run(run)
     record = book.jobs.get(run.job)
-    if record and any(isinstance(each, AfterEnd) for each in record.current.spec.schedules):
+    if record and record.current.spec.follows_itself:
         assert outcome.finished_at is not None
-        book.put_job(replace(record, last_end=max(record.last_end, outcome.finished_at)))
+        # Not before `decided`, even by a worker's clock: the next slot would count as decided.
+        end = max(record.last_end, record.decided, outcome.finished_at)
+        book.put_job(replace(record, last_end=end))
 
 
 def check_new(book: Book, run_id: str) -> None:

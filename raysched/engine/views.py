@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from raysched.core import records
 from raysched.core.model import Run
 from raysched.core.slots import next_due
 from raysched.core.states import State
-from raysched.engine import records
 from raysched.engine.book import Book
 from raysched.engine.messages import ListNext, ListUnfinished
 from raysched.errors import NotFound
@@ -41,6 +41,7 @@ def _job(book: Book, name: str) -> dict[str, Any]:
         "num_cpus": spec.resources.num_cpus,
         "num_gpus": spec.resources.num_gpus,
         "memory_bytes": spec.resources.memory_bytes,
+        "resources": dict(spec.resources.custom),
         "tags": list(spec.tags),
         "deployed_at": record.deployed_at,
         "description": spec.description,
@@ -90,6 +91,8 @@ def why(book: Book, run: Run) -> str:
         return f"being ended: {run.stop_reason}"
     if run.state is State.RETRYING and run.retry_at:
         return f"{run.reason}, at {iso(run.retry_at)}"
+    if book.launcher is None and run.state is State.QUEUED:
+        return "waits for a launcher: none answers"
     if run.state is State.QUEUED and run.launcher:
         return "with Ray, which has not started it"
     return book.dispatch.why(run.run_id) or run.reason
@@ -126,7 +129,9 @@ def _job_reason(book: Book, name: str) -> str:
         reasons.append(f"paused{': ' if record.pause else ''}{record.pause}")
     for run_id in list(book.unfinished.get(name, ()))[:3]:
         run = book.runs[run_id]
-        reasons.append(f"{run_id} is {run.state}" + (f": {text}" if (text := why(book, run)) else ""))
+        reasons.append(
+            f"{run_id} is {run.state}" + (f": {text}" if (text := why(book, run)) else "")
+        )
     slot = next_due(book.view(name))
     if slot and record.pause is None:
         reasons.append(f"its next slot is {iso(slot)}")
@@ -137,11 +142,11 @@ def _job_reason(book: Book, name: str) -> str:
     return "; ".join(reasons)
 
 
-def status(book: Book, launcher: str | None) -> dict[str, Any]:
+def status(book: Book) -> dict[str, Any]:
     """Return counts of jobs and runs, the epoch, and whether a launcher is attached."""
     return {
         "epoch": book.epoch,
-        "launcher": launcher,
+        "launcher": book.launcher,
         "jobs": len(book.jobs),
         "paused": sum(record.pause is not None for record in book.jobs.values()),
         "runs": dict(Counter(str(run.state) for run in book.runs.values())),

@@ -2,14 +2,12 @@
 
 The guard itself is `raysched.runners.guard`; here the worker starts it, sends
 its output there for the length of an attempt, and is told what was kept. Job
-code never runs in this module, and nothing here waits for a job.
+code never runs in this module, and nothing here waits for a job. Linux only.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import io
 import os
 import select
 import socket
@@ -17,45 +15,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Literal, TextIO
 
 from raysched.errors import RayschedError
 from raysched.runners.guard import __file__ as guard_package
 from raysched.runners.guard import wire
 from raysched.runners.guard.wire import Frame, Inbox, Kind
+from raysched.runners.mailbox import Mailbox
+from raysched.runners.stdio import Stdio
+from raysched.runners.words import LastWords, Line, mark_of, read_lines, read_words
 
-_LOST = "the guard of this worker died; the last lines before this one may be missing"
-_WORDS_KEPT_S = 24 * 3600  # for callers that never come
+__all__ = ["Guard", "LastWords", "Line", "last_words", "stop", "sweep"]
+
+LAST_WORDS_WAIT_S = 12.0  # more than a guard takes to end what does not want to end
+CALL_WAIT_S = 12.0
+WORDS_KEPT_S = 24 * 3600  # for callers that never come
+
+_LOST = "the guard of this worker died: lines just before this one may be missing"
 _PR_SET_CHILD_SUBREAPER = 36
 _WALL = 0x40000000  # children of every kind, not only those that signal their end
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_prctl = _libc.prctl
-_prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of an attempt's output."""
-
-    ts_us: int  # UTC microseconds at which the guard received it
-    stream: Literal["stdout", "stderr"]
-    line_no: int  # from 1 within an attempt, over both streams; lines left out count too
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class LastWords:
-    """Everything that the guard knows at the end of an attempt."""
-
-    lines: list[Line]  # those that `tail` has not handed out
-    verdict: Literal["timed_out", "cancelled"] | None  # why the guard ended it, if it did
-    peak_children_bytes: int  # highest sampled sum over all descendants, 0 if there were none
 
 
 class Guard:
@@ -70,14 +51,13 @@ class Guard:
         self._lock = threading.Lock()
         self._serial = 0
         self._terms: wire.Watch | None = None  # of the attempt under way
-        self._pending: list[Line] = []  # what a tail that was interrupted would have returned
+        self._stdio = Stdio()
         # The read ends stay open here too: if the guard dies, the job's prints do not
         # fail, and what is in the pipes awaits the next guard.
         self._pipes = [os.pipe(), os.pipe()]
-        self._outside = [_copy(1), _copy(2)]
-        self._stdio = _Stdio()
         self._sock: socket.socket | None = None
         self._inbox = Inbox()
+        self._mailbox = Mailbox()
 
     @classmethod
     def start(cls, directory: Path) -> Guard:
@@ -110,10 +90,9 @@ class Guard:
                 log_limit=log_limit_bytes,
                 look=_has_children(),
             )
-            self._begin(terms)
+            self._terms = self._begin(terms)
             os.environ[wire.MARK_VARIABLE] = terms.mark.decode()
-            self._stdio.enter()
-            self._redirect([write for _, write in self._pipes])
+            self._stdio.divert([write for _, write in self._pipes])
 
     def tail(self) -> list[Line]:
         """Return the lines since the last call that are certain to stay; from any thread."""
@@ -128,79 +107,73 @@ class Guard:
     def release(self) -> LastWords:
         """End the attempt: give the worker its own output back, and return what was kept.
 
-        Processes that the attempt left running are killed. If the guard itself has
-        just decided to end the attempt, this does not return: the worker is dying.
+        Processes that the attempt left running are killed. If the guard has just
+        decided to end the attempt, this does not return: the worker is dying.
 
         Raises:
-            RayschedError: when no attempt is under way.
+            RayschedError: when no attempt is under way, or no guard can be started.
         """
+        # Without the lock: if the guard is dead and the pipes are full, this blocks until
+        # the thread that waits for the lock has brought the next guard.
+        self._stdio.flush_back()
         with self._lock:
             if self._terms is None:
                 raise RayschedError("The worker has no attempt under way")
-            self._stdio.leave()
-            self._redirect(self._outside)
+            self._stdio.point(self._stdio.outside)
             os.environ.pop(wire.MARK_VARIABLE, None)
-            children = _has_children()
-            answer = self._ask(Kind.RELEASE, wire.pack_release(children=children))
-            if answer is None:
-                # The guard died. A new one takes the attempt over to end it in the same way.
-                self._revive()
-                answer = self._ask(Kind.RELEASE, wire.pack_release(children=children))
-            first_line, self._terms = self._terms.first_line, None
-            if answer is None:
-                return LastWords([_lost_line(first_line)], None, 0)
+            # Orphans fall to this process, so without children it has no descendants.
+            body = wire.pack_release(children=_has_children())
+            answer = self._ask(Kind.RELEASE, body)
+            while answer is None:
+                # The guard died. Another takes the attempt over, to end it in the same way.
+                self._take_over()
+                answer = self._ask(Kind.RELEASE, body)
+            self._terms = None
             words = wire.Words.unpack(answer.body)
             _reap(words.zombies)
-            return _last_words(words)
+        return read_words(words)
 
     # The guard's process
 
-    def _begin(self, terms: wire.Watch) -> None:
+    def _begin(self, terms: wire.Watch) -> wire.Watch:
         """Tell the guard that an attempt begins; start another guard if that one is dead."""
-        if self._sock is None or not self._send(Kind.WATCH, terms.pack()):
+        if self._sock is None:
             self._launch()
-            self._send(Kind.WATCH, terms.pack())
-        if terms.look:
-            # Only with the answer is it certain that the job's children are not among them.
-            answer = self._receive()
-            known = wire.unpack_identities(answer.body) if answer else frozenset()
-            terms = terms._replace(look=False, baseline=known)
-        self._terms = terms
+        if not terms.look:
+            # If the guard is dying at this moment, `_mind` hands these terms to another.
+            look_at = terms.began + min(terms.timeout_s, wire.SAMPLE_S)
+            self._mailbox.post(self._number(), terms, look_at)
+            return terms
+        # Only with the answer is it certain that none of the job's children is among them.
+        while (answer := self._ask(Kind.WATCH, terms.pack())) is None:
+            self._launch()
+        return terms._replace(look=False, baseline=wire.unpack_identities(answer.body))
+
+    def _take_over(self) -> None:
+        """Hand the attempt under way to a new guard, on the terms that are left of it."""
+        assert self._terms
+        self._launch()
+        self._send(Kind.WATCH, self._terms._replace(notice=_LOST.encode()).pack())
 
     def _launch(self) -> None:
         ours, theirs = socket.socketpair()
-        reads = [read for read, _ in self._pipes]
-        program = os.path.join(os.path.dirname(guard_package), "__main__.py")
-        fds = [theirs.fileno(), *reads]
-        environment = {k: v for k, v in os.environ.items() if k != wire.MARK_VARIABLE}
-        # For this moment not the adopter of orphans: the guard is to fall to another.
-        _set_subreaper(False)
+        mailbox = Mailbox()  # a new guard must not find what another one has read already
+        fds = [theirs.fileno(), mailbox.memory, mailbox.timer]
+        fds += [read for read, _ in self._pipes]
         try:
-            code = subprocess.run(
-                [sys.executable, "-I", "-S", program]
-                + [str(os.getpid()), str(self._directory), *map(str, fds)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._outside[1],
-                pass_fds=fds,
-                start_new_session=True,  # no signal to the worker's group reaches it
-                env=environment,
-                check=False,
-            ).returncode
-        except OSError as error:
+            _run_guard(self._directory, fds, errors=self._stdio.outside[1])
+        except BaseException:
             ours.close()
-            raise RayschedError("The guard did not start", why=str(error)) from error
+            mailbox.close()
+            raise
         finally:
-            _set_subreaper(True)
             theirs.close()
-        if code:
-            ours.close()
-            raise RayschedError("The guard did not start", why=f"it ended with {code}")
-        self._sock, self._inbox = ours, Inbox()
-        threading.Thread(target=self._mind, args=(ours,), name="raysched-guard", daemon=True).start()
+        self._mailbox.close()
+        self._sock, self._inbox, self._mailbox = ours, Inbox(), mailbox
+        threading.Thread(target=self._mind, args=[ours], name="raysched-guard", daemon=True).start()
 
     def _mind(self, sock: socket.socket) -> None:
-        """Wait for the guard's death, and replace it if an attempt is under way."""
+        """Wait for the guard's death; an attempt under way must not be without one."""
         poll = select.poll()
         poll.register(sock, select.POLLRDHUP)
         poll.poll()
@@ -208,20 +181,15 @@ class Guard:
             if self._sock is sock:
                 self._sock = None
                 if self._terms:
-                    self._revive()
-            sock.close()  # here alone, so that nobody polls a number that is used again
+                    self._take_over_or_let_go()
+            sock.close()  # only here, so that nobody polls a number that is in use again
 
-    def _revive(self) -> None:
-        """Hand the attempt under way to a new guard, on the terms that are left of it."""
-        assert self._terms
+    def _take_over_or_let_go(self) -> None:
         try:
-            if self._sock is None or _hung_up(self._sock):
-                self._launch()
-            self._send(Kind.WATCH, self._terms._replace(notice=_LOST.encode()).pack())
-        except RayschedError:
+            self._take_over()
+        except (RayschedError, OSError):
             # Nobody would read the pipes, and the job would block once they are full.
-            self._sock = None
-            self._redirect(self._outside)
+            self._stdio.point(self._stdio.outside)
 
     # Messages
 
@@ -230,14 +198,19 @@ class Guard:
         return self._receive() if self._send(kind, body) else None
 
     def _send(self, kind: Kind, body: bytes) -> bool:
-        self._serial = (self._serial + 1) & 0xFFFFFFFF
         if self._sock is None:
             return False
+        frame = wire.frame(kind, self._number(), body)
         try:
-            self._sock.sendall(wire.frame(kind, self._serial, body))
+            # A job may have given SIGPIPE its deadly meaning back.
+            self._sock.sendall(frame, socket.MSG_NOSIGNAL)
         except OSError:
             return False
         return True
+
+    def _number(self) -> int:
+        self._serial = (self._serial + 1) & 0xFFFFFFFF
+        return self._serial
 
     def _receive(self) -> Frame | None:
         assert self._sock
@@ -254,7 +227,151 @@ class Guard:
                 return None
             self._inbox.feed(chunk)
 
-    @staticmethod
-    def _redirect(targets: list[int]) -> None:
-        os.dup2(targets[0], 1)
-        os.dup2(targets[1], 2)
+
+def stop(address: str, key: str, *, grace_s: float = 0) -> bool:
+    """End the attempt `key` if the guard at `address` watches just that one now.
+
+    True means that its end is certain: the worker and all below it are killed at
+    once, or after `grace_s`, at whose start its child processes get a SIGTERM, if
+    the attempt has not ended by itself until then. False means that the attempt
+    is over, that another one is under way, or that nobody listens.
+    """
+    frame = wire.frame(Kind.STOP, body=wire.pack_stop(mark_of(key), grace_s))
+    inbox = Inbox()
+    try:
+        with _connected(Path(address)) as sock:
+            sock.settimeout(CALL_WAIT_S)
+            sock.sendall(frame, socket.MSG_NOSIGNAL)
+            while chunk := sock.recv(4096):
+                inbox.feed(chunk)
+                for answer in inbox.frames():
+                    return answer.kind is Kind.YES
+    except OSError:
+        pass
+    return False
+
+
+def last_words(directory: Path, key: str) -> LastWords | None:
+    """Return, once, what the guard saved of an attempt whose worker died.
+
+    A guard that is still writing is waited for. Nothing is polled: each guard on
+    the node is asked, and says that the attempt is not its own, or hangs up when
+    it has written.
+    """
+    mark = mark_of(key)
+    file = directory / f"{mark.decode()}.words"
+    if not file.exists():
+        _await_writer(directory, mark)
+    # Renamed first: of two callers only one gets it.
+    taken = file.with_name(f".{mark.decode()}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        file.rename(taken)
+    except FileNotFoundError:
+        return None
+    body = taken.read_bytes()
+    taken.unlink()
+    return read_words(wire.Words.unpack(body))
+
+
+def sweep(directory: Path) -> None:
+    """Remove the sockets of guards that are gone, and last words that nobody fetched."""
+    for path in directory.glob("*.sock"):
+        # A living worker's socket is never stale for long, and is its own guard's to replace.
+        if not Path("/proc", path.stem).exists() and not _listens(path):
+            path.unlink(missing_ok=True)
+    for path in [*directory.glob("*.words"), *directory.glob(".*")]:
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > WORDS_KEPT_S:
+                path.unlink()
+
+
+def _await_writer(directory: Path, mark: bytes) -> None:
+    deadline = time.monotonic() + LAST_WORDS_WAIT_S
+    for path in directory.glob("*.sock"):
+        with suppress(OSError), _connected(path) as sock:
+            sock.settimeout(max(0.01, deadline - time.monotonic()))
+            sock.sendall(wire.frame(Kind.AWAIT, body=wire.pack_stop(mark)), socket.MSG_NOSIGNAL)
+            # A byte means "not mine". Its end comes when the guard's does, and then the file is
+            # there, as there is only one guard that can write it.
+            if not sock.recv(1):
+                return
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[socket.socket]:
+    """Connect through the folder's descriptor, as a socket's address holds only 107 bytes."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(f"/proc/self/fd/{folder}/{path.name}")
+            yield sock
+    finally:
+        os.close(folder)
+
+
+def _listens(path: Path) -> bool:
+    try:
+        with _connected(path):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True  # nobody knows: better one file too many
+
+
+def _make_private(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = directory.lstat()
+    if not directory.is_dir() or directory.is_symlink() or status.st_uid != os.getuid():
+        raise RayschedError(
+            f"{directory} cannot hold this worker's guard",
+            why="it is not a directory of this user's own",
+            fix="remove it, or name another directory",
+        )
+    if status.st_mode & 0o077:
+        directory.chmod(0o700)
+
+
+def _run_guard(directory: Path, fds: list[int], errors: int) -> None:
+    """Run the guard's first process, which ends once the guard proper answers."""
+    program = os.path.join(os.path.dirname(guard_package), "__main__.py")
+    command = [sys.executable, "-I", "-S", program, str(os.getpid()), str(directory)]
+    # For this moment this process adopts no orphans: the guard is to fall to another.
+    _adopt_orphans(False)
+    try:
+        code = subprocess.run(  # noqa: S603 - this Python and our own file
+            [*command, *map(str, fds)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            pass_fds=fds,
+            cwd="/",
+            start_new_session=True,  # no signal to the worker's group reaches it
+            env={k: v for k, v in os.environ.items() if k != wire.MARK_VARIABLE},
+            check=False,
+        ).returncode
+    except OSError as error:
+        raise RayschedError("The guard did not start", why=str(error)) from error
+    finally:
+        _adopt_orphans(True)
+    if code:
+        raise RayschedError("The guard did not start", why=f"it ended with {code}")
+
+
+def _adopt_orphans(adopt: bool) -> None:
+    # Refused only where there is no such call; then the mark alone finds orphans.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(adopt), 0, 0, 0)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _reap(zombies: list[int]) -> None:
+    for pid in zombies:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)

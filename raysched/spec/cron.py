@@ -92,7 +92,7 @@ class CronExpression:
         Raises:
             InvalidUnit: `instant` has no time zone.
         """
-        now = max(_aware(instant), _START)
+        now = max(_aware(instant), _START - _SECOND)
         if now >= _END:
             return None
         now = now.astimezone(UTC).replace(microsecond=0)

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import re
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +19,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from raysched.errors import DeclarationError
 from raysched.spec.names import job_name, tag
-from raysched.spec.parameters import Signature, json_value
+from raysched.spec.parameters import Signature, closest, encodable, plain
 from raysched.spec.policies import (
     Catchup,
     Overlap,
@@ -30,7 +31,7 @@ from raysched.spec.policies import (
     retry,
 )
 from raysched.spec.resources import Resources, resources
-from raysched.spec.schedules import Schedule, schedule_from_json, schedules, zone_name
+from raysched.spec.schedules import AfterEnd, Schedule, schedule_from_json, schedules, zone_name
 from raysched.spec.units import MICROSECOND, Duration, Size, duration, shown
 
 P = ParamSpec("P")
@@ -75,6 +76,11 @@ class JobSpec:
         return self.max_active
 
     @property
+    def follows_itself(self) -> bool:
+        """Whether the end of one run gives the slot of the next."""
+        return any(isinstance(each, AfterEnd) for each in self.schedules)
+
+    @property
     def schedule_text(self) -> str:
         """The schedules as a user would read them; empty for a job without one."""
         return "; ".join(each.describe() for each in self.schedules)
@@ -93,7 +99,7 @@ class JobSpec:
             "label_selector": dict(self.label_selector),
             "retries": self.retry.retries,
             "retry_delay_us": _us(duration_of(self.retry.delay)),
-            "retry_backoff": self.retry.backoff,
+            "retry_backoff": float(self.retry.backoff),
             "retry_max_delay_us": _us(duration_of(self.retry.max_delay)),
             "timeout_us": _us(self.timeout),
             "queue_timeout_us": _us(self.queue_timeout),
@@ -166,10 +172,12 @@ class Job(Generic[P, R]):
     """
 
     def __init__(self, function: Callable[P, R], declared: Mapping[str, Any]) -> None:
-        self.function = function
-        self.spec = _spec(function, declared)
-        self._declared = dict(declared)
+        spec = _spec(function, declared)
+        # First: it copies the function's own attributes, which may bear the names below.
         functools.update_wrapper(self, function)
+        self.function = function
+        self.spec = spec
+        self._declared = dict(declared)
 
     @property
     def name(self) -> str:
@@ -179,6 +187,10 @@ class Job(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function as if it were not decorated."""
         return self.function(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Bind to an instance as a function does, so that a method stays one."""
+        return self if instance is None else types.MethodType(self, instance)
 
     def options(self, **changed: Any) -> Job[P, R]:
         """Return a copy of the job with some options replaced.
@@ -238,9 +250,19 @@ def _spec(function: Any, declared: Mapping[str, Any]) -> JobSpec:
             why="rs.job decorates a function.",
             fix="put @rs.job(...) right above a def.",
         )
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if isinstance(function, Job):
         raise DeclarationError(
-            f"job {shown(function.__name__)} is an async function.",
+            f"{function.name!r} is a job already.",
+            why="a function is declared once.",
+            fix=f"write {function.name}.options(...) for a changed copy.",
+        )
+    if any(
+        asks(each)
+        for asks in (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+        for each in (function, type(function).__call__)
+    ):
+        raise DeclarationError(
+            f"job {shown(getattr(function, '__name__', function))} is an async function.",
             why="a run calls it in a worker of its own, without an event loop.",
             fix="write a plain def that calls asyncio.run(...).",
         )
@@ -254,7 +276,7 @@ def _known(declared: Mapping[str, Any]) -> Mapping[str, Any]:
             raise DeclarationError(
                 f"rs.job has no option {shown(name)}.",
                 why=f"its options are {', '.join(options)}.",
-                fix="correct or remove it.",
+                fix=closest(name, options) or "remove it.",
             )
     return declared
 
@@ -291,10 +313,11 @@ class _Options:
         zone = zone_name(self.timezone)
         signature = Signature.of(function)
         params = _mapping(self.params, "params")
-        signature.check(name, params, whole=False)
-        spec = JobSpec(
+        slots = schedules(self.schedule, name=name, zone=zone)
+        signature.check(name, params, whole=bool(slots))
+        return JobSpec(
             name=name,
-            schedules=schedules(self.schedule, name=name, zone=zone),
+            schedules=slots,
             timezone=zone,
             resources=resources(
                 num_cpus=self.num_cpus,
@@ -313,16 +336,18 @@ class _Options:
             misfire_grace=_optional(self.misfire_grace, "misfire_grace"),
             max_active=None if self.max_active is None else count(self.max_active, of="max_active"),
             signature=signature,
-            params=params,
+            params=plain(params, of="params"),
             tags=tuple(tag(each) for each in _list(self.tags)),
             priority=count(self.priority, of="priority", least=-1000, most=1000),
             runtime_env=_runtime_env(self.runtime_env),
             env=_env(self.env),
-            description=(inspect.getdoc(function) or "").split("\n\n")[0][:1000],
+            description=_description(function),
         )
-        if spec.schedules:
-            signature.check(name, params, whole=True)
-        return spec
+
+
+def _description(function: object) -> str:
+    first = (inspect.getdoc(function) or "").split("\n\n")[0][:1000]
+    return first.encode(errors="replace").decode()
 
 
 def _optional(value: Any, of: str) -> timedelta | None:
@@ -338,7 +363,9 @@ def _placement(value: object) -> str:
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise DeclarationError(
-            f"tags={shown(value)} is not a list.", fix='write for example tags=["etl"].'
+            f"tags={shown(value)} is not a list.",
+            why="a bare string would be one tag a letter.",
+            fix='write for example tags=["etl"].',
         )
     return list(value)
 
@@ -346,9 +373,11 @@ def _list(value: Any) -> list[Any]:
 def _mapping(value: Any, of: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, Mapping):
         raise DeclarationError(
-            f"{of}={shown(value)} is not a mapping.", fix=f'write for example {of}={{"a": "b"}}.'
+            f"{of}={shown(value)} is not a mapping.",
+            why=f"{of} gives values names.",
+            fix=f'write for example {of}={{"a": "b"}}.',
         )
-    return dict(value or {})
+    return {} if value is None else dict(value)
 
 
 def _strings(value: Any, of: str) -> dict[str, str]:
@@ -359,6 +388,12 @@ def _strings(value: Any, of: str) -> dict[str, str]:
                 f"{of} has {shown(name)}: {shown(item)}.",
                 why=f"{of} maps strings to strings.",
                 fix=f'write for example {of}={{"a": "b"}}.',
+            )
+        if not (encodable(name) and encodable(item)):
+            raise DeclarationError(
+                f"{of} has {shown(name)}: {shown(item)}.",
+                why="it contains a lone surrogate, which UTF-8 cannot encode.",
+                fix="decode the bytes with the right encoding first.",
             )
     return found
 
@@ -385,8 +420,7 @@ def _runtime_env(value: Any) -> dict[str, Any]:
                 why="Ray would start it through podman in the host's namespaces without limits.",
                 fix="declare a container job instead.",
             )
-    json_value(env, of="runtime_env")
-    return env
+    return plain(env, of="runtime_env")
 
 
 def _us(length: timedelta | None) -> int | None:

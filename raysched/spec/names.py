@@ -8,7 +8,9 @@ from raysched.errors import InvalidName
 from raysched.spec.units import shown
 
 _LONGEST = 100
-_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.)){0,98}[A-Za-z0-9_-]|[A-Za-z0-9_]", re.ASCII)
+_NAME = re.compile(
+    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.)){0,98}[A-Za-z0-9_-]|[A-Za-z0-9_]", re.ASCII
+)
 
 
 def job_name(value: object) -> str:
@@ -36,5 +38,5 @@ def _checked(value: object, of: str) -> str:
         f"{of} {shown(value)} is refused.",
         why=f"a {of} becomes part of file names, queries and commands: 1 to {_LONGEST} ASCII "
         "letters, digits, '_', '-' and single inner dots.",
-        fix='choose for example "daily-delays".',
+        fix='give one, for example name="daily-delays".' if of == "job name" else 'write "etl".',
     )

@@ -54,15 +54,15 @@ def policy(kind: type[_Policy], value: object, *, of: str) -> _Policy:
     Raises:
         InvalidPolicy: no such member.
     """
-    try:
-        return kind(value)  # type: ignore[arg-type]
-    except ValueError:
-        names = ", ".join(f'"{member}"' for member in kind)
-        raise InvalidPolicy(
-            f"{of}={shown(value)} is not a policy.",
-            why=f"the choices are {names}.",
-            fix=f'write for example {of}="{next(iter(kind))}".',
-        ) from None
+    for member in kind:
+        if value is member or (type(value) is str and value == member.value):
+            return member
+    names = ", ".join(f'"{member}"' for member in kind)
+    raise InvalidPolicy(
+        f"{of}={shown(value)} is not a policy.",
+        why=f"the choices are {names}.",
+        fix=f'write for example {of}="{next(iter(kind))}".',
+    )
 
 
 def count(value: object, *, of: str, least: int = 1, most: int = 1_000_000) -> int:
@@ -98,9 +98,7 @@ class Retry:
 
     def __post_init__(self) -> None:
         count(self.retries, of="retries", least=0, most=1000)
-        if type(self.backoff) not in (int, float) or not (
-            math.isfinite(self.backoff) and 1 <= self.backoff <= 100
-        ):
+        if type(self.backoff) not in (int, float) or not 1 <= self.backoff <= 100:
             raise InvalidPolicy(
                 f"backoff={shown(self.backoff)} is refused.",
                 why="each delay is the one before times backoff, from 1 to 100.",
@@ -112,7 +110,10 @@ class Retry:
     def delay_after(self, attempt: int) -> timedelta:
         """Return how long to wait after the failed attempt number `attempt`, counted from 1."""
         delay, longest = duration_of(self.delay), duration_of(self.max_delay)
-        if delay and (attempt - 1) * math.log(self.backoff) > math.log(longest / delay or 1e-9):
+        if not delay:
+            return delay
+        # By logarithms first: backoff**999 is no number that a float can hold.
+        if (attempt - 1) * math.log(self.backoff) > math.log(longest / delay or 1e-9):
             return longest
         return min(delay * self.backoff ** (attempt - 1), longest)
 

@@ -52,15 +52,18 @@ def resources(
         num_cpus=_amount("num_cpus", num_cpus),
         num_gpus=_gpus(num_gpus),
         memory_bytes=0 if memory is None else size(memory, of="memory"),
-        custom={_custom(name): _amount(f"resources[{name!r}]", n) for name, n in (custom or {}).items()},
+        custom={
+            _custom(name): _amount(f"resources[{name!r}]", n) for name, n in (custom or {}).items()
+        },
     )
 
 
 def _amount(name: str, value: object) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= 1e6:  # type: ignore[arg-type,operator]
+    # By exact type: True is an int, numpy.float64 a float, and neither is what was meant.
+    if type(value) not in (int, float) or not 0 <= value <= 1e6:  # type: ignore[operator]
         raise InvalidResource(
             f"{name}={shown(value)} is refused.",
-            why="a resource is an int or float from 0 to 1,000,000.",
+            why="a resource is a plain int or float from 0 to 1,000,000.",
             fix=f"write for example {name}=1.",
         )
     amount: float = value  # type: ignore[assignment]
@@ -68,9 +71,10 @@ def _amount(name: str, value: object) -> float:
         raise InvalidResource(
             f"{name}={shown(value)} is too fine.",
             why="Ray grants resources in steps of 0.0001.",
-            fix=f"write {name}={round(amount, 4)}.",
+            fix=f"write {name}={max(round(amount, 4), 0.0001)}.",
         )
-    return amount
+    # 2.0 and 2 are one demand, and must not make two versions of a job.
+    return int(amount) if amount == int(amount) else amount
 
 
 def _gpus(value: object) -> float:

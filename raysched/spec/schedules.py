@@ -163,7 +163,11 @@ class Every:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form that `schedule_from_json` reads."""
-        return {"kind": "every", "period_us": self.period // MICROSECOND, **_bounds_to_json(self.bounds)}
+        return {
+            "kind": "every",
+            "period_us": self.period // MICROSECOND,
+            **_bounds_to_json(self.bounds),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,13 +183,17 @@ class AfterEnd:
 
     def after(self, moment: datetime, last_end: datetime) -> datetime | None:
         """Return the slot that follows the last end, or None while a run is under way."""
-        slot = last_end + self.delay
+        slot = self._slot(last_end)
         return self.bounds.within(slot) if slot > moment else None
 
     def before(self, moment: datetime, last_end: datetime) -> datetime | None:
         """Return the slot that follows the last end if it has come, or None."""
-        slot = last_end + self.delay
+        slot = self._slot(last_end)
         return self.bounds.within(slot) if slot <= moment else None
+
+    def _slot(self, last_end: datetime) -> datetime:
+        slot = last_end + self.delay
+        return slot if self.bounds.start is None else max(slot, self.bounds.start)
 
     def describe(self) -> str:
         """Return the schedule as a user would read it."""
@@ -193,7 +201,11 @@ class AfterEnd:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form that `schedule_from_json` reads."""
-        return {"kind": "after_end", "delay_us": self.delay // MICROSECOND, **_bounds_to_json(self.bounds)}
+        return {
+            "kind": "after_end",
+            "delay_us": self.delay // MICROSECOND,
+            **_bounds_to_json(self.bounds),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +250,8 @@ def cron(
     """Return a schedule whose slots match a cron expression; five fields, or six with `seconds`.
 
     Raises:
-        InvalidSchedule: a malformed or never-matching expression, an unknown zone, end before start.
+        InvalidSchedule: a malformed or never-matching expression, an unknown zone, or
+            an end before its start.
         InvalidUnit: a naive instant or an ambiguous duration.
     """
     parsed = CronExpression.parse(expression, seconds=seconds, name="job")
@@ -312,18 +325,14 @@ def _one(declared: object) -> Schedule:
         return declared
     raise InvalidSchedule(
         f"schedule={shown(declared)} is not a schedule.",
-        why="a schedule is a cron string, rs.cron, rs.every, rs.after_end, rs.at, or a list of them.",
+        why="a schedule is a cron string, rs.cron, rs.every, rs.after_end, rs.at, or a list.",
         fix='write for example schedule="0 6 * * *" or schedule=rs.every("15m").',
     )
 
 
-def next_slot(
-    each: Iterable[Schedule], after: datetime, last_end: datetime
-) -> datetime | None:
+def next_slot(each: Iterable[Schedule], after: datetime, last_end: datetime) -> datetime | None:
     """Return the first slot of any of the schedules strictly after an instant."""
-    return min(
-        (slot for s in each if (slot := s.after(after, last_end)) is not None), default=None
-    )
+    return min((slot for s in each if (slot := s.after(after, last_end)) is not None), default=None)
 
 
 def last_slot(each: Iterable[Schedule], until: datetime, last_end: datetime) -> datetime | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 from raysched.errors import InvalidUnit
 
@@ -19,7 +20,14 @@ Instant = str | datetime
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_MICROSECONDS = {
+    "ms": 1_000,
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+    "d": 86_400_000_000,
+    "w": 604_800_000_000,
+}
 _DURATION_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d|w)", re.ASCII)
 _BYTES = {
     "B": 1,
@@ -28,6 +36,7 @@ _BYTES = {
 }
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?) ?([A-Za-z]{1,3})", re.ASCII)
 _LONGEST = timedelta(days=36_500)
+_FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _SHOWN = 60
 
 
@@ -37,6 +46,7 @@ def shown(value: object) -> str:
         text = ascii(value)
     except Exception:  # a hostile __repr__ must not hide the error that it is quoted in
         text = f"<{type(value).__name__}>"
+    text = "".join(mark if mark.isprintable() else " " for mark in text[: _SHOWN + 1])
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
@@ -48,17 +58,20 @@ def duration(value: Duration, *, of: str = "duration", zero: bool = False) -> ti
     Raises:
         InvalidUnit: no unit, an unknown unit, not finite, negative, or over a century.
     """
-    length = value if isinstance(value, timedelta) else _parse_duration(value, of)
-    if length < timedelta(0) or (length == timedelta(0) and not zero) or length > _LONGEST:
+    if isinstance(value, timedelta):  # by the base class: pandas.Timedelta is one, too
+        us = timedelta.__floordiv__(value, MICROSECOND)
+    else:
+        us = _parse_duration(value, of)
+    if not (0 if zero else 1) <= us <= _LONGEST // MICROSECOND:
         raise InvalidUnit(
             f"{of}={shown(value)} is out of range.",
             why=f"a duration lies {'from 0' if zero else 'above 0'} and within 100 years.",
             fix=f'write for example {of}="15m".',
         )
-    return length
+    return us * MICROSECOND
 
 
-def _parse_duration(value: object, of: str) -> timedelta:
+def _parse_duration(value: object, of: str) -> int:
     text = value if type(value) is str and len(value) <= _SHOWN else ""
     if not re.fullmatch(f"(?:{_DURATION_PART.pattern})+", text, re.ASCII):
         raise InvalidUnit(
@@ -67,33 +80,35 @@ def _parse_duration(value: object, of: str) -> timedelta:
             fix=f'write for example {of}="30s", "15m", "1h30m", "2d", or pass a timedelta.',
         )
     parts = _DURATION_PART.findall(text)
-    sizes = [_SECONDS[unit] for _, unit in parts]
+    sizes = [_MICROSECONDS[unit] for _, unit in parts]
     if sizes != sorted(set(sizes), reverse=True):
         raise InvalidUnit(
             f"{of}={shown(value)} is ambiguous.",
             why="each unit stands once, the largest first.",
             fix=f'write for example {of}="1h30m".',
         )
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    return round(sum(Fraction(number) * _MICROSECONDS[unit] for number, unit in parts))
 
 
 def size(value: Size, *, of: str = "size") -> int:
     """Return the number of bytes that `value` spells, such as `"512MiB"` or `"8GB"`.
 
+    A fraction, as in `"1.1GiB"`, is rounded up to whole bytes.
+
     Raises:
-        InvalidUnit: a string without its unit, a fraction of a byte, negative, or not an int.
+        InvalidUnit: a string without its unit, negative, over 8 EiB, or neither str nor int.
     """
     if type(value) is int:
         number = value
     else:
-        match = _SIZE.fullmatch(value) if isinstance(value, str) and len(value) <= _SHOWN else None
+        match = _SIZE.fullmatch(value) if type(value) is str and len(value) <= _SHOWN else None
         if match is None or match[2] not in _BYTES:
             raise InvalidUnit(
                 f"{of}={shown(value)} is not a size.",
                 why='"512M" may mean 512 000 000 or 536 870 912 bytes; the unit is spelled out.',
                 fix=f'write for example {of}="512MiB", "8GB", or the bytes as an int.',
             )
-        number = math.ceil(float(match[1]) * _BYTES[match[2]])
+        number = math.ceil(Fraction(match[1]) * _BYTES[match[2]])
     if not 0 <= number < 2**63:
         raise InvalidUnit(
             f"{of}={shown(value)} is out of range.",
@@ -107,25 +122,36 @@ def instant(value: Instant, *, of: str = "instant") -> datetime:
     """Return `value` as an aware datetime in UTC; a string is ISO 8601 with its offset.
 
     Raises:
-        InvalidUnit: not a date, or without a zone.
+        InvalidUnit: not a date, without a zone, or outside the years 1900 to 2199.
     """
     moment: object = value
     if isinstance(value, str):
-        try:
+        try:  # UnicodeEncodeError, for a lone surrogate, is a ValueError
             moment = datetime.fromisoformat(value) if len(value) <= _SHOWN else None
         except ValueError:
             moment = None
-    if not isinstance(moment, datetime):
+    try:  # through plain parts, for pandas.Timestamp and zones of the user's own
+        assert isinstance(moment, datetime)
+        moment = datetime.combine(datetime.date(moment), datetime.timetz(moment))
+        offset = moment.utcoffset()
+    except Exception:
         raise InvalidUnit(
             f"{of}={shown(value)} is not an instant.",
             why="an instant is an aware datetime or an ISO 8601 string with its offset.",
             fix=f'write for example {of}="2027-01-01T00:00Z".',
-        )
-    if moment.utcoffset() is None:
+        ) from None
+    if offset is None:
         raise InvalidUnit(
             f"{of}={shown(value)} has no time zone.",
             why="the same wall-clock time is a different instant in each zone.",
             fix='add one: "2027-01-01T00:00Z", or datetime(..., tzinfo=ZoneInfo("Europe/Berlin")).',
+        )
+    # Beyond these years neither zones nor `datetime` itself can be reckoned with.
+    if not _FIRST.year <= moment.year <= _LAST.year or not _FIRST <= moment < _LAST:
+        raise InvalidUnit(
+            f"{of}={shown(value)} is out of range.",
+            why="an instant lies within the years 1900 to 2199.",
+            fix=f'write for example {of}="2027-01-01T00:00Z".',
         )
     return moment.astimezone(UTC)
 
@@ -159,11 +185,10 @@ def iso(moment: datetime) -> str:
 
 
 def spell(length: timedelta) -> str:
-    """Return a duration as a user would write it, such as `1h30m`; `0s` for nothing."""
-    left, text = length / MICROSECOND, ""
-    for unit, seconds in sorted(_SECONDS.items(), key=lambda item: -item[1]):
-        count, left = divmod(left, seconds * 1_000_000)
-        text += f"{count:.0f}{unit}" if count and unit != "w" else ""
-        if unit == "w":
-            left += count * seconds * 1_000_000
+    """Return a duration as `duration` reads it, such as `1h30m` or `0.25ms`; `0s` for nothing."""
+    left, text = length // MICROSECOND, ""
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, _MICROSECONDS[unit])
+        text += f"{count}{unit}" if count else ""
+    text += f"{left / 1000:g}ms" if left else ""
     return text or "0s"

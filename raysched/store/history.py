@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class History:
         )
 
     def write(
-        self, dataset: str, day: date, name: str, rows: list[dict[str, Any]] | pa.Table
+        self, dataset: str, day: date, name: str, rows: Sequence[Mapping[str, Any]] | pa.Table
     ) -> str:
         """Make rows durable as one file of a day; returns the file's path below home.
 
@@ -62,14 +62,14 @@ class History:
                 plain name, or the disk refuses; nothing has appeared then.
         """
         layout.check_name(name)
-        table = to_table(dataset, rows) if isinstance(rows, list) else conform(dataset, rows)
+        table = conform(dataset, rows) if isinstance(rows, pa.Table) else to_table(dataset, rows)
         if table.num_rows == 0:
             return ""
         _check_day(dataset, day, table)
         rel = f"{layout.folder(dataset, day)}/{name}.parquet"
         temp = self.home.new_temp()
         with storing(f"the history file {rel} cannot be written."):
-            self.home.stage(temp, lambda file: _fill(file, table))
+            self.home.stage(temp, lambda file: parquet.write(file, table.schema, [table]))
             # If this process dies here, the staged file is swept up by `recover`.
             with self._names:
                 if held := self._merged_with(dataset, day, name):
@@ -108,11 +108,12 @@ class History:
                 # years of history, looking at each again would cost a second.
                 if (dataset, day) in self._settled:
                     continue
-                small = self._roll_up.small_files(dataset, day)
-                if len(small) > (1 if day < today else _MANY):
-                    wanted.append((dataset, day))
-                elif day < today:
-                    self._settled.add((dataset, day))
+                with self._names:  # else a file written meanwhile could count as settled
+                    small = self._roll_up.small_files(dataset, day)
+                    if len(small) > (1 if day < today else _MANY):
+                        wanted.append((dataset, day))
+                    elif day < today:
+                        self._settled.add((dataset, day))
         return wanted
 
     def roll_up(self, dataset: str, day: date) -> int:
@@ -156,10 +157,6 @@ class History:
             if layout.is_merged(rel.rpartition("/")[2]) and name in self._roll_up.sources(rel):
                 return rel
         return None
-
-
-def _fill(file: Any, table: pa.Table) -> None:
-    parquet.write(file, table.schema, [table])
 
 
 def _check_day(dataset: str, day: date, table: pa.Table) -> None:

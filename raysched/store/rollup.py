@@ -13,14 +13,15 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from datetime import date
 from functools import lru_cache
 
 from raysched.errors import StoreError
 from raysched.store import layout, parquet
-from raysched.store.home import STAGING, LocalHome, sync_folder
+from raysched.store.home import STAGING, LocalHome
+from raysched.store.home.local import sync_folder
 from raysched.store.schema import DATASETS
 
 #: Bytes from which a file is kept as it is.
@@ -38,20 +39,22 @@ _GENERATION = re.compile(rf"({'|'.join(DATASETS)})\.(\d{{4}}-\d{{2}}-\d{{2}})\.[
 class RollUp:
     """Merges the days of one local home; `names` is the lock under which files appear."""
 
-    def __init__(
-        self, home: LocalHome, names: threading.Lock, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, home: LocalHome, names: threading.Lock, clock: Callable[[], float]) -> None:
         self._home = home
         self._names = names
         self._clock = clock
         self._old: dict[str, float] = {}  # generation -> when readers have left it
-        # A merged file's name says which sources it has, so an answer never ages.
-        self.sources = lru_cache(maxsize=64)(lambda rel: layout.sources(home, rel))
+        # A merged file's name stands for its sources, so an answer never ages.
+        self._cached_sources = lru_cache(maxsize=64)(lambda rel: layout.sources(home, rel))
+
+    def sources(self, rel: str) -> frozenset[str]:
+        """The names whose rows a file of a day holds. Raises: StoreError."""
+        merged = layout.is_merged(rel.rpartition("/")[2])
+        return self._cached_sources(rel) if merged else layout.sources(self._home, rel)
 
     def small_files(self, dataset: str, day: date) -> list[str]:
         """The names of a day's files that are worth merging."""
-        sizes = layout.sizes(self._home, dataset, day)
-        return [name for name, size in sizes.items() if size < LARGE]
+        return _small(layout.sizes(self._home, dataset, day))
 
     def run(self, dataset: str, day: date) -> int:
         """Merge one day; returns how many files were merged.
@@ -64,22 +67,20 @@ class RollUp:
             if not mine:
                 return 0  # another process is at it
             self._retire_left()
-            before = list(layout.sizes(self._home, dataset, day))
-            merging = self.small_files(dataset, day)
+            before = layout.sizes(self._home, dataset, day)
+            merging = _small(before)
             if len(merging) < 2:
                 return 0
             generation = f"{dataset}.{day.isoformat()}.{uuid.uuid4().hex}"
+            # Whatever happens from here on, a later run or `recover` retires it.
+            self._old[generation] = self._clock() + _GRACE_S
             try:
-                self._build(generation, before, merging)
-                self._exchange(generation, before)
+                self._build(generation, list(before), merging)
+                self._exchange(generation, before.keys())
             except NotImplementedError:
                 self._home.can_swap = False
                 self._retire(generation)
                 return 0
-            except BaseException:
-                self._retire(generation)
-                raise
-            self._old[generation] = self._clock() + _GRACE_S
             return len(merging)
 
     def recover(self) -> int:
@@ -107,18 +108,17 @@ class RollUp:
         # A file whose name a merged one holds too came in from a process that was
         # fenced off too late. Its rows are there already.
         twice = frozenset[str]().union(*merged)
-        for name in before:
-            if not layout.is_merged(name) and held[name] <= twice:
-                merging = [other for other in merging if other != name]
-            elif name not in merging:
-                self._home.make_folder(self._home.path(hidden))
+        kept = [name for name in before if layout.is_merged(name) or not held[name] <= twice]
+        self._home.make_folder(self._home.path(hidden))
+        for name in kept:
+            if name not in merging:
                 self._home.link(f"{live}/{name}", f"{hidden}/{name}")
-        self._merge(live, hidden, merging, frozenset[str]().union(*(held[n] for n in merging)))
-        sync_folder(self._home.path(hidden))
+        merging = [name for name in merging if name in kept]
+        if merging:
+            sources = frozenset[str]().union(*(held[name] for name in merging))
+            self._merge(live, hidden, merging, sources)
 
-    def _merge(
-        self, live: str, hidden: str, merging: list[str], sources: Iterable[str]
-    ) -> None:
+    def _merge(self, live: str, hidden: str, merging: list[str], sources: frozenset[str]) -> None:
         schema = DATASETS[live.partition("/")[0]]
         tables = (parquet.read(self._home, f"{live}/{name}", schema) for name in merging)
         metadata = {layout.SOURCES: json.dumps(sorted(sources))}
@@ -127,12 +127,12 @@ class RollUp:
             lambda file: parquet.write(file, schema, tables, metadata),
         )
 
-    def _exchange(self, generation: str, before: list[str]) -> None:
+    def _exchange(self, generation: str, before: Set[str]) -> None:
         """Swap the hidden folder in, with the files that came while it was built."""
         dataset, day = _parse(generation)
         live, hidden = layout.folder(dataset, day), f"{STAGING}/{generation}"
         with self._names:
-            for name in layout.sizes(self._home, dataset, day).keys() - set(before):
+            for name in layout.sizes(self._home, dataset, day).keys() - before:
                 self._home.link(f"{live}/{name}", f"{hidden}/{name}")
             sync_folder(self._home.path(hidden))
             # If this process dies before the next line, the day is as it was; after
@@ -156,9 +156,16 @@ class RollUp:
         live, hidden = layout.folder(dataset, day), f"{STAGING}/{generation}"
         for _ in range(3):  # an entry may come in once more before the folder is gone
             with self._names:
-                held = frozenset[str]().union(
-                    *(self.sources(rel) for rel in layout.files(self._home, dataset, day))
-                )
+                try:
+                    held = frozenset[str]().union(
+                        *(self.sources(rel) for rel in layout.files(self._home, dataset, day))
+                    )
+                except StoreError:
+                    return  # a damaged day: not the time to delete anything
+                # The process that swapped may have died before it was durable.
+                for folder in (live, dataset, STAGING):
+                    with suppress(FileNotFoundError):
+                        sync_folder(self._home.path(folder))
                 for name in self._home.sizes(hidden):
                     self._retire_file(f"{hidden}/{name}", f"{live}/{name}", held)
             if self._home.remove_folder(hidden):
@@ -175,6 +182,10 @@ class RollUp:
             with suppress(FileNotFoundError):
                 self._home.place(rel, back)
         # else: neither deleting nor restoring it is right. It stays where it is.
+
+
+def _small(sizes: Mapping[str, int]) -> list[str]:
+    return [name for name, size in sizes.items() if size < LARGE]
 
 
 def _parse(generation: str) -> tuple[str, date]:

@@ -7,13 +7,14 @@ No files here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
 
 from raysched.errors import InputError, StoreError
+from raysched.spec.units import from_us
 
 INSTANT = pa.timestamp("us", "UTC")
 _TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -27,7 +28,7 @@ DATASETS: dict[str, pa.Schema] = {
     "runs": _schema(
         run_id=_TEXT,
         job=_TEXT,
-        version=_INT,
+        version=_TEXT,
         slot=INSTANT,
         trigger=_TEXT,
         status=_TEXT,
@@ -58,6 +59,7 @@ DATASETS: dict[str, pa.Schema] = {
         tags=pa.list_(_TEXT),
         timezone=_TEXT,  # the schedule's zone by name: an instant in UTC has lost it
         metrics=_TEXT,  # JSON: what the job reported by metric()
+        origin=_TEXT,  # the run that this one repeats
     ),
     "attempts": _schema(
         run_id=_TEXT,
@@ -130,8 +132,6 @@ FOLDER_TIME: dict[str, str] = {
     "decisions": "decided_at",
 }
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def schema_of(dataset: str) -> pa.Schema:
     """The schema of a dataset.
@@ -147,39 +147,23 @@ def schema_of(dataset: str) -> pa.Schema:
         ) from None
 
 
-def micros(moment: datetime) -> int:
-    """Whole microseconds since 1970 in UTC, exactly.
-
-    Raises:
-        InputError: the datetime has no zone.
-    """
-    if moment.tzinfo is None or moment.utcoffset() is None:
-        raise InputError(f"{moment!r} has no time zone.", fix="give an aware datetime.")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def moment(micros: int) -> datetime:
-    """The UTC datetime of whole microseconds since 1970, exactly."""
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def by_day(dataset: str, rows: Iterable[dict[str, Any]]) -> dict[date, list[dict[str, Any]]]:
+def by_day(dataset: str, rows: Iterable[Mapping[str, Any]]) -> dict[date, list[Mapping[str, Any]]]:
     """Rows of runs, attempts or decisions by the day whose folder they belong in.
 
     Raises:
         StoreError: a row has not ended, so that it belongs in no file yet.
     """
     column = FOLDER_TIME[dataset]
-    days: dict[date, list[dict[str, Any]]] = {}
+    days: dict[date, list[Mapping[str, Any]]] = {}
     for row in rows:
         value = row.get(column)
         if value is None:
             raise StoreError(f"a row of {dataset} has no {column}.", why=_key_text(dataset, row))
-        days.setdefault(moment(value).date(), []).append(row)
+        days.setdefault(from_us(value).date(), []).append(row)
     return days
 
 
-def to_table(dataset: str, rows: list[dict[str, Any]]) -> pa.Table:
+def to_table(dataset: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as an Arrow table with the dataset's whole schema; a missing key is null.
 
     Raises:
@@ -253,5 +237,5 @@ def _encodable(value: Any) -> Any:
     return [_encodable(item) for item in value] if isinstance(value, list) else value
 
 
-def _key_text(dataset: str, row: dict[str, Any]) -> str:
+def _key_text(dataset: str, row: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} = {row.get(key)!r}" for key in KEYS[dataset])

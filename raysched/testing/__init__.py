@@ -1,8 +1,6 @@
 """Fakes that pass the same contract tests as the real parts, and virtual time.
 
-    from raysched.testing import simulate
-
-    simulate([daily_delays], "2026-01-01T00:00Z", "2027-01-01T00:00Z").decisions
+simulate([daily_delays], "2026-01-01T00:00Z", "2027-01-01T00:00Z").decisions
 """
 
 from raysched.testing.clock import FakeClock

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from raysched.core.model import Outcome, Stop
-from raysched.core.orders import Ended, Order, Report, Started
+from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
 from raysched.core.states import Event
 from raysched.engine.messages import LauncherUp, Message, Reports
 from raysched.engine.ports import Clock, StopOrder
+from raysched.spec.units import to_us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """What an attempt does: how long it waits for its start, how long it runs, how it ends."""
+    """What an attempt does: how long it waits for its start, how long it runs, how it ends.
+
+    It writes `lines` lines, the first half of them told with its start, and leaves the
+    hidden file `result`, if it succeeds.
+    """
 
     wait: timedelta = timedelta(milliseconds=2)
     takes: timedelta = timedelta(milliseconds=1)
     event: Event = Event.SUCCEED
     reason: str = ""
+    lines: int = 0
+    result: str | None = None
 
 
 Script = Callable[[Order], Act]
@@ -33,8 +40,8 @@ _ANNOUNCED = timedelta(milliseconds=100)
 class FakeLauncher:
     """A `Launcher` whose answers are collected by whoever drives the engine.
 
-    `executions` lists the key of every attempt that began, in order: the record of
-    the work itself, to hold against the scheduler's.
+    `executions` lists the key of every attempt that began, in order, and `alive` those
+    that are under way: the record of the work itself, to hold against the scheduler's.
     """
 
     def __init__(self, clock: Clock, script: Script | None = None) -> None:
@@ -47,12 +54,20 @@ class FakeLauncher:
         self._events: list[tuple[datetime, int, str]] = []
         self._acts: dict[str, tuple[Act, datetime]] = {}
         self._untold: dict[tuple[str, str], Report] = {}
+        self._told: dict[tuple[str, str], Report] = {}
         self.executions: list[tuple[str, datetime]] = []
 
     @property
     def name(self) -> str:
         """The present incarnation's name."""
         return f"launcher-{self._incarnation}"
+
+    @property
+    def alive(self) -> frozenset[str]:
+        """The keys of the attempts that have begun and not ended."""
+        self._pass_time()
+        now = self._clock.now()
+        return frozenset(key for key, (_, start) in self._acts.items() if start <= now)
 
     def attach(self, epoch: int) -> None:
         """Answer with a `LauncherUp`, and refuse older epochs from now on."""
@@ -69,14 +84,17 @@ class FakeLauncher:
 
     def stop(self, orders: Sequence[StopOrder]) -> None:
         """End attempts."""
+        self._pass_time()
         events = {Stop.CANCELLED: Event.CANCEL, Stop.TIMED_OUT: Event.TIME_OUT}
         for order in orders:
             if order.key in self._acts:
-                _, start = self._acts.pop(order.key)
-                self._tell_end(order.key, start, events[order.stop], "stopped", self._clock.now())
+                act, start = self._acts.pop(order.key)
+                stopped = replace(act, event=events[order.stop], reason="stopped")
+                self._tell_end(order.key, stopped, start, self._clock.now())
 
     def die(self) -> None:
         """Lose every attempt, as a launcher's death does; it is back at once, empty."""
+        self._pass_time()
         self._incarnation += 1
         self._events, self._acts, self._untold = [], {}, {}
         self._greet = True
@@ -89,20 +107,26 @@ class FakeLauncher:
 
     def collect(self) -> list[Message]:
         """Return the messages to hand to the engine now; they are told again until acknowledged."""
-        now = self._clock.now()
-        while self._events and self._events[0][0] <= now:
-            self._happen(*heapq.heappop(self._events)[::2])
+        self._pass_time()
+        self._told = dict(self._untold)
         messages: list[Message] = []
         if self._greet:
             messages.append(LauncherUp(launcher=self.name, known=frozenset(self._known())))
         if self._untold:
-            messages.append(Reports(launcher=self.name, reports=tuple(self._untold.values())))
+            messages.append(Reports(launcher=self.name, reports=tuple(self._told.values())))
         return messages
 
     def acknowledge(self) -> None:
         """Forget what `collect` returned: the engine's turn with it is durable."""
         self._greet = False
-        self._untold.clear()
+        for kind in self._told:  # and not what has happened since
+            self._untold.pop(kind, None)
+        self._told = {}
+
+    def _pass_time(self) -> None:
+        now = self._clock.now()
+        while self._events and self._events[0][0] <= now:
+            self._happen(*heapq.heappop(self._events)[::2])
 
     def _known(self) -> set[str]:
         return {*self._acts, *(key for _, key in self._untold)}
@@ -122,21 +146,32 @@ class FakeLauncher:
                 self._untold["started", key] = Started(
                     key=key, started_at=start, node_id="node", node_ip="127.0.0.1", worker_pid=1
                 )
+                if early := _lines(key, act, start, first=1, last=act.lines // 2):
+                    self._untold["beat", key] = Beat(key=key, lines=early)
             return
         if act.takes == timedelta(0):
             self.executions.append((key, moment))
         del self._acts[key]
-        self._tell_end(key, start, act.event, act.reason, moment)
+        self._tell_end(key, act, start, moment)
 
-    def _tell_end(
-        self, key: str, start: datetime, event: Event, reason: str, now: datetime
-    ) -> None:
+    def _tell_end(self, key: str, act: Act, start: datetime, now: datetime) -> None:
+        began = start <= now
         outcome = Outcome(
-            event=event,
-            reason=reason,
-            started_at=start if start <= now else None,
+            event=act.event,
+            reason=act.reason,
+            started_at=start if began else None,
             finished_at=now,
             node_id="node",
             node_ip="127.0.0.1",
+            result_path=act.result,
         )
-        self._untold["ended", key] = Ended(key=key, outcome=outcome)
+        told = act.lines // 2 if act.takes > _ANNOUNCED else 0
+        lines = _lines(key, act, start, first=told + 1, last=act.lines) if began else ()
+        self._untold["ended", key] = Ended(key=key, outcome=outcome, lines=lines)
+
+
+def _lines(key: str, act: Act, start: datetime, *, first: int, last: int) -> tuple[LogLine, ...]:
+    return tuple(
+        LogLine(ts_us=to_us(start), stream="stdout", line_no=n, text=f"line {n} of {key}")
+        for n in range(first, last + 1)
+    )

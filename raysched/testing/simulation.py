@@ -94,13 +94,14 @@ class World:
 
     def deploy(self, *jobs: Job[Any, Any]) -> list[dict[str, Any]]:
         """Deploy jobs without their code, which nothing here runs."""
-        return self.ask(
+        reply: list[dict[str, Any]] = self.ask(
             Deploy(
                 deployments=[
                     Deployment(spec=job.spec, code_hash="simulated", code=b"") for job in jobs
                 ]
             )
         )
+        return reply
 
     def run_until(self, end: datetime) -> None:
         """Let time pass; with no scheduler, only the launcher's attempts go on."""
@@ -151,9 +152,7 @@ def simulate(
     """
     first, last = instant(start, of="start"), instant(end, of="end")
     if last <= first:
-        raise InputError(
-            f"end={iso(last)} is not after start={iso(first)}.", fix="swap them."
-        )
+        raise InputError(f"end={iso(last)} is not after start={iso(first)}.", fix="swap them.")
     world = World(start=first, script=script)
     world.start_scheduler()
     world.deploy(*jobs)

@@ -8,7 +8,6 @@ change is walked once, however many zones share it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -35,7 +34,7 @@ FIXED = {
     "the last day of the month": "15 2 L * *",
 }
 FOLLOWING = {
-    "every ten minutes": "*/10 * * * *",
+    "every quarter of an hour": "*/15 * * * *",
     "every other hour": "0 */2 * * *",
     "every minute of one hour": "* 2 * * *",
     "hourly": "5 * * * *",
@@ -49,7 +48,7 @@ Change = tuple[datetime, timedelta, timedelta]
 
 @lru_cache
 def changes() -> dict[Change, str]:
-    """Every change of offset in the sampled years, with one zone that makes it."""
+    """Return every change of offset in the sampled years, with one zone that makes it."""
     found: dict[Change, str] = {}
     for name in sorted(available_timezones()):
         for year in YEARS:
@@ -69,7 +68,7 @@ def changes_of(zone: ZoneInfo, year: int) -> Iterator[Change]:
             seconds = bisect_left(
                 range(86_400),
                 True,
-                key=lambda s: offset(days[n] + timedelta(seconds=s)) == new,  # noqa: B023
+                key=lambda s: offset(days[n] + timedelta(seconds=s)) == new,
             )
             yield days[n] + timedelta(seconds=seconds), old, new
 
@@ -88,3 +87,123 @@ def cronsim_slots(text: str, zone: ZoneInfo, start: datetime, end: datetime) -> 
             return found
         found.append(slot.astimezone(UTC))
     return found
+
+
+def walked_slots(text: str, zone: ZoneInfo, start: datetime, end: datetime) -> list[datetime]:
+    """Return the minutes whose label matches, read off the zone's clock one by one."""
+    sim, found = CronSim(text, datetime(2000, 1, 1)), []
+    minute = start.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    while minute < end:
+        label = minute.astimezone(zone)
+        if (
+            label.second == 0
+            and label.minute in sim.minutes
+            and label.hour in sim.hours
+            and label.month in sim.months
+            and sim.match_day(label.date())
+        ):
+            found.append(minute)
+        minute += timedelta(minutes=1)
+    return found
+
+
+def cronsim_loses_its_way(change: Change) -> bool:
+    """Say whether cronsim is known to be wrong for expressions that follow the clock.
+
+    It steps from hour to hour by 3600 s of real time and sets the minute to zero, so
+    that after a change off the full hour it skips matching minutes, or never ends
+    (Goose Bay, 1995, at 00:01; Lord Howe's half-hour). It starts a day at a midnight
+    that may not exist, and so skips the first hour after such a gap (Casablanca, 2011).
+    """
+    moment, old, new = change
+    labels = [(moment + offset).replace(tzinfo=None) for offset in (old, new)]
+    off_the_hour = any(label.minute or label.second for label in labels)
+    return off_the_hour or (labels[0] < labels[1] and labels[0].hour == 0)
+
+
+def test_the_sample_holds_gaps_folds_and_odd_changes():
+    sizes = {(new - old) for _, old, new in changes()}
+    assert len(changes()) > 300
+    assert {timedelta(hours=1), timedelta(hours=-1), DAY, timedelta(minutes=30)} <= sizes
+
+
+@pytest.mark.parametrize("text", FIXED.values(), ids=FIXED)
+def test_a_fixed_time_fires_as_cronsim_says_around_every_change(text):
+    for change, name in changes().items():
+        start, end, zone = change[0] - 2 * DAY, change[0] + 2 * DAY, ZoneInfo(name)
+        expected = cronsim_slots(text, zone, start, end)
+        assert slots(text, zone, start, end) == expected, (name, change)
+
+
+@pytest.mark.parametrize("text", FOLLOWING.values(), ids=FOLLOWING)
+def test_a_starred_time_follows_the_clock_as_cronsim_says_around_every_change(text):
+    for change, name in changes().items():
+        start, end, zone = change[0] - 2 * DAY, change[0] + 2 * DAY, ZoneInfo(name)
+        oracle = walked_slots if cronsim_loses_its_way(change) else cronsim_slots
+        assert slots(text, zone, start, end) == oracle(text, zone, start, end), (name, change)
+
+
+def test_cronsim_still_loses_its_way_after_a_missing_midnight():
+    zone, moment = ZoneInfo("Africa/Casablanca"), datetime(2011, 4, 3, tzinfo=UTC)
+    window = ("*/20 1-2 * * SUN", zone, moment - DAY, moment + DAY)
+    assert slots(*window) == walked_slots(*window)
+    assert cronsim_slots(*window) == slots(*window)[3:]
+
+
+SIX_FIELDS = ("*/20 30 2 * * *", "15,45 */30 1-3 * * *", "0 0 2 * * SUN")
+
+
+@pytest.mark.parametrize("text", SIX_FIELDS)
+def test_six_fields_keep_the_five_fields_rule_where_cronsim_drops_it(text):
+    """cronsim follows the clock with any six fields; the seconds have no say here."""
+    start = datetime(2026, 3, 28, tzinfo=UTC)
+    cron = CronExpression.parse(text, seconds=True)
+    fixed = "*" not in " ".join(text.split()[1:3])
+    for day in range(3):
+        now = start + day * DAY
+        expected = cronsim_slots(text, ZoneInfo("Europe/Berlin"), now, now + DAY)
+        found = []
+        while (now := cron.after(now, ZoneInfo("Europe/Berlin"))) and now < start + (day + 1) * DAY:
+            found.append(now)
+        if fixed and day == 1:  # the gap, 02:00 to 03:00, ends at 01:00 UTC
+            assert (expected, found) == ([], [datetime(2026, 3, 29, 1, tzinfo=UTC)])
+        else:
+            assert found == expected
+
+
+DAYS = (
+    *("0 0 29 2 *", "0 0 31 * *", "0 0 L * *", "0 0 15,L 2 *", "0 0 1 */3 *", "0 0 1-7 * MON"),
+    *("0 0 */2 * MON", "0 0 13 * */5", "0 0 * * 7", "0 0 * * 5-7", "0 0 * * MON#1,TUE#5"),
+    *("0 0 * * 5L", "0 0 13 * FRI#2", "0 0 L * 1L", "*/7 */5 */9 */5 */3", "0 0 31 2 MON"),
+)
+
+
+@pytest.mark.parametrize("text", DAYS)
+def test_calendar_days_are_those_of_cronsim(text):
+    """cronsim writes the last Friday `5L`, croniter and this project `L5`."""
+    ours = text.replace("5L", "L5").replace("1L", "L1")
+    utc, start = ZoneInfo("UTC"), datetime(2023, 12, 31, 23, 59, tzinfo=UTC)
+    end = start + 365 * 9 * DAY if "*/7" not in text else start + 400 * DAY
+    assert slots(ours, utc, start, end) == cronsim_slots(text, utc, start, end)
+
+
+@pytest.mark.parametrize("text", ["0 0 15W * *", "0 0 W1 * *", "0 0 31W * *", "30 6 30W 2,3 *"])
+def test_the_nearest_working_day_is_that_of_croniter(text):
+    """cronsim has no `W`."""
+    start = datetime(2019, 12, 31, tzinfo=UTC)
+    theirs = croniter(text, start, ret_type=datetime)
+    ours = slots(text, ZoneInfo("UTC"), start, start + 365 * 9 * DAY)
+    assert ours == [theirs.get_next() for _ in ours]
+    assert len(ours) >= 18
+
+
+@pytest.mark.parametrize("low", range(7))
+@pytest.mark.parametrize("step", range(1, 7))
+def test_steps_over_weekdays_count_sunday_as_seven_at_a_ranges_end(low, step):
+    """`low/step` ends on Saturday, as in croniter; cronsim runs on to Sunday, the 7th."""
+    utc, start = ZoneInfo("UTC"), datetime(2026, 1, 1, tzinfo=UTC)
+    for written, last in ((f"{low}-7/{step}", 7), (f"{low}/{step}", 6)):
+        if low + step <= last:
+            found = slots(f"0 0 * * {written}", utc, start, start + 14 * DAY)
+            weekdays = {slot.isoweekday() % 7 for slot in found}
+            assert weekdays == {day % 7 for day in range(low, last + 1, step)}

@@ -18,17 +18,19 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
+from typing import NamedTuple
 
 from raysched.runners.guard import procs, wire
 from raysched.runners.guard.caplog import LINE_MAX, CappedLog
 from raysched.runners.guard.wire import Frame, Inbox, Kind
 
-SAMPLE_S = 0.5  # memory is sampled no sooner and no more often
-SAMPLE_SHARE = 50  # and takes no more than one part in this many of a core
+SAMPLE_SHARE = 50  # sampling takes no more than one part in this many of a core
 PATIENCE_S = 5.0  # for processes that do not die of SIGKILL, and pipes that do not end
 LOOK_S = 0.25  # how often the worker is looked for on kernels without pidfd
 PEER_FRAME_MAX = 4096
+_RECEIVE = 65536
 
 
 class Worker:
@@ -53,14 +55,24 @@ class Worker:
             procs.send(self._process, number)
 
 
+class Inherited(NamedTuple):
+    """The descriptors that the worker gives its guard."""
+
+    control: int  # a socket: frames both ways
+    mailbox: int  # memory that holds the terms of the attempt under way
+    timer: int  # set by the worker, to have the mailbox looked at
+    stdout: int  # pipes
+    stderr: int
+
+
 class Attempt:
     """The attempt under way, as the guard knows it."""
 
-    def __init__(self, terms: wire.Watch, baseline: frozenset[wire.Identity]) -> None:
+    def __init__(self, terms: wire.Watch) -> None:
         self.mark = terms.mark
-        self.baseline = baseline
+        self.baseline = terms.baseline
         self.deadline = terms.began + terms.timeout_s
-        self.sample_at = terms.began + SAMPLE_S
+        self.sample_at = terms.began + wire.SAMPLE_S
         self.start = procs.ticks_at(terms.began)
         self.variable = wire.MARK_VARIABLE.encode() + b"=" + terms.mark
         self.log = CappedLog(terms.log_limit, terms.first_line)
@@ -69,6 +81,8 @@ class Attempt:
         self.peak = 0
         self.seen: frozenset[wire.Identity] = frozenset()
         self.zombies: list[int] = []
+        if terms.notice:
+            self.log.note(terms.notice.decode(), _now_us())
 
     def words(self) -> bytes:
         """Return the last words: what was not handed out yet, and the verdict."""
@@ -87,8 +101,10 @@ class Connection:
     def receive(self) -> bool:
         """Take in what has come; return False once the other side is gone."""
         try:
-            while chunk := self.sock.recv(65536):
+            while chunk := self.sock.recv(_RECEIVE):
                 self.inbox.feed(chunk)
+                if len(chunk) < _RECEIVE:
+                    return True  # all of it; an end would wake the guard again
         except BlockingIOError:
             return True
         except OSError:
@@ -111,30 +127,29 @@ class Program:
     """One guard, from its start to the death of its worker."""
 
     def __init__(
-        self,
-        worker: Worker,
-        directory: str,
-        control: socket.socket,
-        listener: socket.socket,
-        pipes: tuple[int, int],
+        self, worker: Worker, directory: str, listener: socket.socket, given: Inherited
     ) -> None:
         self._worker = worker
         self._directory = directory
-        self._control = Connection(control, Inbox())
         self._listener = listener
-        self._pipes = pipes
-        self._pipe_files = frozenset(os.readlink(f"/proc/self/fd/{pipe}") for pipe in pipes)
+        self._control = Connection(socket.socket(fileno=given.control), Inbox())
+        self._mailbox = given.mailbox
+        self._mail = 0  # the number of the last terms that were read from it
+        self._timer = given.timer
+        self._pipes = (given.stdout, given.stderr)
+        self._pipe_files = frozenset(os.readlink(f"/proc/self/fd/{fd}") for fd in self._pipes)
         self._waiters: dict[int, Connection] = {}
         self._attempt: Attempt | None = None
         self._said: tuple[bytes, bytes] | None = None  # mark and words of the attempt before
         self._done = False
         self._poll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
-        for pipe in pipes:
+        for pipe in self._pipes:
             os.set_blocking(pipe, False)
             self._on(pipe, lambda pipe=pipe: self._read(pipe))  # type: ignore[misc]
-        self._on(control.fileno(), self._hear_worker)
+        self._on(given.control, self._hear_worker)
         self._on(listener.fileno(), self._accept)
+        self._on(given.timer, self._look_up)
         if worker.handle >= 0:
             self._on(worker.handle, self._worker_died)
 
@@ -190,7 +205,7 @@ class Program:
         attempt.seen = frozenset(process.identity for process in below)
         attempt.peak = max(attempt.peak, sum(procs.resident(process.pid) for process in below))
         now = time.monotonic()
-        attempt.sample_at = now + max(SAMPLE_S, SAMPLE_SHARE * (now - began))
+        attempt.sample_at = now + max(wire.SAMPLE_S, SAMPLE_SHARE * (now - began))
 
     # Output
 
@@ -216,7 +231,13 @@ class Program:
 
     # The worker's words
 
+    def _look_up(self) -> None:
+        with suppress(BlockingIOError):  # set anew since
+            os.read(self._timer, 8)
+        self._hear_worker()
+
     def _hear_worker(self) -> None:
+        self._open_mail()
         there = self._control.receive()
         for frame in self._control.inbox.frames():
             self._obey(frame)
@@ -226,6 +247,15 @@ class Program:
             # by exec: its death, the deadline or a stop will tell.
             if self._attempt is None and self._said is None:
                 self._done = True
+
+    def _open_mail(self) -> None:
+        mail = os.pread(self._mailbox, 4096, 0)
+        if not mail:
+            return
+        (number,) = wire.SERIAL.unpack_from(mail)
+        if number != self._mail:
+            self._mail = number
+            self._begin(Attempt(wire.Watch.unpack(mail[wire.SERIAL.size :])))
 
     def _obey(self, frame: Frame) -> None:
         attempt = self._attempt
@@ -240,16 +270,16 @@ class Program:
 
     def _watch(self, frame: Frame) -> None:
         terms = wire.Watch.unpack(frame.body)
-        baseline = terms.baseline
         if terms.look:
-            everyone = procs.table()
-            below = procs.descendants(self._worker.pid, everyone, frozenset())
+            below = procs.descendants(self._worker.pid, procs.table(), frozenset())
             baseline = frozenset(process.identity for process in below)
             self._answer(wire.frame(Kind.BASELINE, frame.serial, wire.pack_identities(baseline)))
+            terms = terms._replace(baseline=baseline)
+        self._begin(Attempt(terms))
+
+    def _begin(self, attempt: Attempt) -> None:
         self._said = None
-        self._attempt = Attempt(terms, baseline)
-        if terms.notice:
-            self._attempt.log.note(terms.notice.decode(), _now_us())
+        self._attempt = attempt
 
     def _release(self, attempt: Attempt, frame: Frame) -> None:
         if wire.unpack_release(frame.body):
@@ -449,13 +479,13 @@ def listen(directory: str, pid: int) -> socket.socket:
 
 
 def main(argv: list[str]) -> None:
-    """Become a guard: `worker-pid directory control-fd stdout-fd stderr-fd`.
+    """Become a guard, given the worker's pid, the directory, and what is `Inherited`.
 
     The first process makes everything ready, forks the guard proper and ends, so
     that the guard is nobody's child and whoever started it may go on.
     """
-    pid, control, *pipes = (int(argv[index]) for index in (1, 3, 4, 5))
-    directory = argv[2]
+    pid, directory = int(argv[1]), argv[2]
+    given = Inherited(*(int(fd) for fd in argv[3:]))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)  # it ends with its worker, not with a farewell
     worker = Worker(pid)
@@ -466,8 +496,7 @@ def main(argv: list[str]) -> None:
         return
     _spare_from_oom()
     try:
-        sock = socket.socket(fileno=control)
-        Program(worker, directory, sock, listener, (pipes[0], pipes[1])).run()
+        Program(worker, directory, listener, given).run()
     finally:
         os.unlink(f"{directory}/{pid}.sock")
 

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 MARK_VARIABLE = "RAYSCHED_ATTEMPT_MARK"
+SAMPLE_S = 0.5  # how long an attempt lasts before its children's memory is sampled, and between
 STREAMS = ("stdout", "stderr")
 VERDICTS = (None, "timed_out", "cancelled")
 
@@ -39,6 +40,7 @@ _STOP = struct.Struct("<64sd")
 _WORDS = struct.Struct("<BQH")
 _PID = struct.Struct("<I")
 _IDENTITY = struct.Struct("<IQ")
+SERIAL = struct.Struct("<I")  # before the terms in a mailbox
 RECORD = struct.Struct("<qBQI")  # UTC microseconds, stream, number of the first line, size
 
 

@@ -1,0 +1,332 @@
+"""The typed handle that notebook, command line and tests share.
+
+It holds no state of its own: every answer comes from the scheduler or from the
+files under home.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysched.client.folder import Fault, Found, Scan, scan
+from raysched.client.run import Run, not_found, plain
+from raysched.engine import messages
+from raysched.errors import Ambiguous, DeclarationError, InvalidParameter, NotFound
+from raysched.runners import code
+from raysched.spec.job import Job
+from raysched.spec.units import Duration, Instant, ago, duration, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from raysched.cluster.handle import SchedulerHandle
+
+__all__ = ["Client", "Fault", "Found", "Run", "Scan", "scan"]
+
+Since = Duration | Instant | None
+
+
+class Client:
+    """A connection to the running scheduler; `rs.connect()` makes one."""
+
+    def __init__(self, handle: SchedulerHandle) -> None:
+        self._handle = handle
+        self._where = handle.call("where")
+
+    @property
+    def home(self) -> Path:
+        """The directory where everything durable lives."""
+        return Path(self._where["home"])
+
+    def deploy(self, *jobs: Job[Any, Any] | str | Path) -> pd.DataFrame:
+        """Deploy jobs, or every job of a folder; all of them or, if one is refused, none.
+
+        Returns one row a job: `job, version, action` (created, updated or unchanged),
+        `paused, next_slot, warnings`.
+
+        Raises:
+            DeclarationError: a job or a file is refused.
+            NotPicklable: a function cannot be sent to a worker.
+        """
+        deployments: list[messages.Deployment] = []
+        for each in jobs:
+            deployments += _of_folder(each) if isinstance(each, str | Path) else [_of_job(each)]
+        rows = self._handle.ask(messages.Deploy(deployments=deployments))
+        misfits = self._handle.call("misfits", [row["job"] for row in rows])
+        for row in rows:
+            row["warnings"] += [misfits[row["job"]]] if row["job"] in misfits else []
+        return _frame(rows)
+
+    def delete(self, job: Job[Any, Any] | str) -> dict[str, Any]:
+        """Delete a job; its waiting runs are cancelled, a running one goes on to its end.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        return dict(self._handle.ask(messages.Delete(job=_name(job))))
+
+    def jobs(self) -> pd.DataFrame:
+        """Return the deployed jobs, one row each, by name."""
+        return _frame(self._handle.ask(messages.ListJobs()))
+
+    def next(self, within: Duration = "24h", job: Job[Any, Any] | str | None = None) -> pd.DataFrame:
+        """Return the slots to come, by time: `slot, job, paused`.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        until = datetime.now(UTC) + duration(within, of="within")
+        name = None if job is None else _name(job)
+        return _frame(
+            self._handle.ask(messages.ListNext(until=until, job=name)), ["slot", "job", "paused"]
+        )
+
+    def trigger(self, job: Job[Any, Any] | str, /, **params: Any) -> Run:
+        """Make a run now and return it; it is durable when this returns.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidParameter: a parameter that the job does not take, or lacks.
+        """
+        return self.trigger_many(job, [params])[0]
+
+    def trigger_many(
+        self, job: Job[Any, Any] | str, params: Sequence[Mapping[str, Any]]
+    ) -> list[Run]:
+        """Make one run for each set of parameters, all or none, and return them.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidParameter: a parameter that the job does not take, or lacks.
+        """
+        return self._trigger(_name(job), params)
+
+    def rerun(self, row: Mapping[str, Any]) -> Run:
+        """Make a run with the parameters and the slot of a finished one's row."""
+        import json
+
+        params = json.loads(row["params"] or "{}")
+        slot = row["slot"]
+        return self._trigger(
+            row["job"],
+            [params],
+            slot=slot.to_pydatetime() if hasattr(slot, "to_pydatetime") else slot,
+            origin=row["run_id"],
+        )[0]
+
+    def _trigger(
+        self,
+        job: str,
+        params: Sequence[Mapping[str, Any]],
+        slot: datetime | None = None,
+        origin: str | None = None,
+    ) -> list[Run]:
+        ids = self._handle.ask(
+            messages.TriggerRuns(
+                job=job,
+                params=params,
+                moment=datetime.now(UTC),
+                request=uuid.uuid4().hex,
+                slot=slot,
+                origin=origin,
+            )
+        )
+        return [Run(self, run_id) for run_id in ids]
+
+    def pause(self, *jobs: Job[Any, Any] | str, note: str = "") -> list[str]:
+        """Pause jobs: their slots are skipped, with the note, until they are resumed.
+
+        Raises:
+            NotFound: there is no such job; none is paused then.
+        """
+        names = [_name(job) for job in jobs]
+        return list(self._handle.ask(messages.Pause(jobs=names, note=str(note))))
+
+    def resume(self, *jobs: Job[Any, Any] | str) -> list[str]:
+        """Resume paused jobs; the slots that passed meanwhile stay skipped.
+
+        Raises:
+            NotFound: there is no such job; none is resumed then.
+        """
+        return list(self._handle.ask(messages.Resume(jobs=[_name(job) for job in jobs])))
+
+    def run(self, run_id: str) -> Run:
+        """Return the run whose id begins with `run_id`.
+
+        Raises:
+            NotFound: there is none.
+            Ambiguous: there are several.
+        """
+        from raysched.store import query
+
+        found = {row["run_id"] for row in self._unfinished(run_id)}
+        if run_id not in found:
+            found |= set(query.resolve(self.home, run_id))
+        if run_id in found:
+            return Run(self, run_id)
+        if len(found) > 1:
+            raise Ambiguous(
+                f"{len(found)} runs begin with {shown(run_id)}.",
+                why="among them " + ", ".join(sorted(found)[:3]),
+                fix="add characters.",
+            )
+        if not found:
+            raise not_found(run_id)
+        return Run(self, found.pop())
+
+    def runs(
+        self,
+        since: Since = "24h",
+        status: str | None = None,
+        job: Job[Any, Any] | str | None = None,
+    ) -> pd.DataFrame:
+        """Return runs as a DataFrame, finished or not, one row each; `since=None` for all.
+
+        Raises:
+            InvalidUnit: `since` is neither a duration nor an instant.
+        """
+        return self._history("runs", since, job=job, status=status)
+
+    def attempts(self, run_id: str | None = None, since: Since = "24h") -> pd.DataFrame:
+        """Return finished attempts as a DataFrame, one row each."""
+        return self._history("attempts", since if run_id is None else None, run_id=run_id)
+
+    def decisions(
+        self, job: Job[Any, Any] | str | None = None, since: Since = "24h"
+    ) -> pd.DataFrame:
+        """Return what became of slots as a DataFrame, one row a slot or span of slots."""
+        return self._history("decisions", since, job=job)
+
+    def logs(self, run_id: str | None = None, since: Since = "24h") -> pd.DataFrame:
+        """Return output as a DataFrame, one row a line; of one run, or of all since."""
+        return self._history("logs", since if run_id is None else None, run_id=run_id)
+
+    def explain(self, name: Job[Any, Any] | str) -> dict[str, Any]:
+        """Return why a job or an unfinished run is where it is: `status, reason, …`.
+
+        Raises:
+            NotFound: neither a job nor a run has this name.
+        """
+        text = name.name if isinstance(name, Job) else name
+        try:
+            return dict(self._handle.call("explain", text))
+        except NotFound:
+            if "@" not in text:
+                raise
+        run = self.run(text)
+        if run.id != text:
+            return self.explain(run.id)
+        row = run.details()
+        return {"run_id": run.id, "job": run.job, "status": row["status"], "reason": row["reason"]}
+
+    def cancel(self, run_id: str) -> str:
+        """Cancel an unfinished run and return its state from now on.
+
+        Raises:
+            NotFound: no unfinished run has this id.
+        """
+        return str(self._handle.ask(messages.Cancel(run_id=run_id)))
+
+    def status(self) -> dict[str, Any]:
+        """Return counts of jobs and runs, the scheduler's epoch, node, process and home."""
+        return {**self._handle.ask(messages.Status()), **self._where}
+
+    def seal(self) -> list[str]:
+        """Move every finished row into Parquet now, and return the new files below home."""
+        return list(self._handle.call("seal"))
+
+    def find_row(self, run_id: str) -> dict[str, Any]:
+        """Return what is known of a run.
+
+        Raises:
+            NotFound: nothing is.
+        """
+        from raysched.store import query
+
+        for row in self._unfinished(run_id):
+            if row["run_id"] == run_id:
+                return plain(row)
+        frame = query.frame(self.home, "runs", run_id=run_id)
+        if frame.empty:
+            raise not_found(run_id)
+        return _plain_row(frame)
+
+    def wait_for(self, run_id: str, timeout_s: float) -> dict[str, Any] | None:
+        """Return the row of a run that finishes within `timeout_s` seconds, else None."""
+        row = self._handle.call("wait", run_id, timeout_s)
+        return None if row is None else plain(row)
+
+    def read_result(self, path: str) -> pd.DataFrame:
+        """Return a result file as a DataFrame; `path` is relative to home."""
+        from raysched.store import results
+
+        frame: pd.DataFrame = results.read_result(self.home, path).to_pandas()
+        return frame
+
+    def _unfinished(self, prefix: str) -> list[dict[str, Any]]:
+        return list(self._handle.ask(messages.ListUnfinished(prefix=prefix, most=11)))
+
+    def _history(
+        self, dataset: str, since: Since, *, job: Job[Any, Any] | str | None = None, **filters: Any
+    ) -> pd.DataFrame:
+        from raysched.store import query
+
+        start = None if since is None else ago(since, datetime.now(UTC))
+        name = None if job is None else _name(job)
+        return query.frame(self.home, dataset, since=start, job=name, **filters)
+
+    def __repr__(self) -> str:
+        return f"<Client of the scheduler at {self.home}>"
+
+
+def _of_job(job: object, folder: Path | None = None) -> messages.Deployment:
+    if not isinstance(job, Job):
+        raise DeclarationError(
+            f"{shown(job)} is not a job.",
+            why="deploy takes functions decorated with @rs.job, and folders.",
+            fix="decorate it, or pass the path of a folder.",
+        )
+    pinned = code.pin(job.function, name=job.name, folder=folder)
+    return messages.Deployment(spec=job.spec, code_hash=code.hash_of(pinned), code=pinned)
+
+
+def _of_folder(path: str | Path) -> list[messages.Deployment]:
+    result = scan(path)
+    if result.faults:
+        fault = result.faults[0]
+        raise DeclarationError(
+            f"{fault.file.name}{f', line {fault.line}' if fault.line else ''}: {fault.error}",
+            why=f"{len(result.faults)} fault(s) in {path}; nothing was deployed.",
+            fix="run `raysched check` to see them all.",
+        )
+    return [_of_job(found.job, result.folder) for found in result.found]
+
+
+def _name(job: Job[Any, Any] | str) -> str:
+    if isinstance(job, Job):
+        return job.name
+    if isinstance(job, str):
+        return job
+    raise InvalidParameter(f"{shown(job)} is neither a job nor a name.")
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], columns: list[str] | None = None) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([dict(row) for row in rows], columns=columns)
+
+
+def _plain_row(frame: pd.DataFrame) -> dict[str, Any]:
+    import pandas as pd
+
+    row = frame.iloc[-1].to_dict()
+    return {
+        name: None if not isinstance(value, list) and pd.isna(value) else value
+        for name, value in row.items()
+    }
+
+

@@ -1,0 +1,76 @@
+"""From nothing to a client: find the Ray cluster and its scheduler, or start them here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from raysched.client import Client
+from raysched.errors import NotRunning
+
+
+def default_home() -> Path:
+    """Return the home that is meant when none is named: `$RAYSCHED_HOME`, or `~/raysched`."""
+    return Path(os.environ.get("RAYSCHED_HOME") or Path.home() / "raysched").absolute()
+
+
+def connect(
+    home: str | Path | None = None,
+    *,
+    address: str | None = None,
+    start: bool = True,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    state_url: str | None = None,
+    seal_every_s: float | None = None,
+) -> Client:
+    """Return a client of the running scheduler; with `start`, of a new one if none runs.
+
+    Which Ray: the one that this process is connected to already, else `address` or
+    `$RAY_ADDRESS`, else the one that was started for this home, else a new one on this
+    machine, which outlives this process. `home` is of use only where something is started.
+
+    Raises:
+        NotRunning: nothing runs, and `start` is false.
+        ClusterError: Ray or the scheduler does not come up.
+    """
+    from raysched.cluster.handle import SEAL_EVERY_S, SchedulerHandle
+
+    place = default_home() if home is None else Path(home).absolute()
+    _join_ray(place, address, start=start, num_cpus=num_cpus, num_gpus=num_gpus)
+    try:
+        return Client(SchedulerHandle.find())
+    except NotRunning:
+        if not start:
+            raise
+    return Client(
+        SchedulerHandle.start(
+            str(place),
+            state_url=state_url,
+            seal_every_s=SEAL_EVERY_S if seal_every_s is None else seal_every_s,
+        )
+    )
+
+
+def _join_ray(
+    home: Path, address: str | None, *, start: bool, num_cpus: int | None, num_gpus: int | None
+) -> None:
+    import ray
+
+    from raysched.cluster import local
+
+    if ray.is_initialized():
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        own = local.find(home)
+        if own is None and not start:
+            raise NotRunning(
+                f"no Ray is running for {home}.",
+                why="neither RAY_ADDRESS nor a record in the home names one.",
+                fix="run `raysched up`.",
+            )
+        own = own or local.start(home, num_cpus=num_cpus, num_gpus=num_gpus)
+        local.authenticate(own)
+        address = own.address
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")

@@ -1,0 +1,136 @@
+"""A folder of job files: each Python file is imported by itself, so that one that is
+broken hides none of the others."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from raysched.errors import NotFound, RayschedError
+from raysched.spec.job import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A job, and the file that declares it."""
+
+    job: Job[Any, Any]
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A file that declares no usable job, and why: the error and the line in the file."""
+
+    file: Path
+    line: int | None
+    error: str
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a folder holds."""
+
+    folder: Path
+    found: list[Found] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def scan(path: str | Path) -> Scan:
+    """Return every job below a folder, or in one file, and every fault.
+
+    Files and folders whose names begin with `_` or `.` are helpers, not job files.
+
+    Raises:
+        NotFound: there is no such folder or file.
+    """
+    root = Path(path).resolve()
+    if not root.exists():
+        raise NotFound(f"there is no {path}.", fix="name a folder of job files, such as jobs/.")
+    folder = root if root.is_dir() else root.parent
+    result = Scan(folder)
+    for file in sorted(_files(root)):
+        _take_in(result, file)
+    return result
+
+
+def _files(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+        return
+    for file in root.rglob("*.py"):
+        if not any(part.startswith(("_", ".")) for part in file.relative_to(root).parts):
+            yield file
+
+
+def _take_in(result: Scan, file: Path) -> None:
+    try:
+        module = _import(file, result.folder)
+    except BaseException as error:  # a job file may do anything at import, also exit
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        result.faults.append(_fault(file, error))
+        return
+    taken = {each.job.name: each.file for each in result.found}
+    for job in _declared(module):
+        if job.name in taken:
+            where = f"{taken[job.name].name} declares it too; choose another name."
+            result.faults.append(
+                Fault(file=file, line=_line(job), error=f"job {job.name!r} exists twice: {where}")
+            )
+            continue
+        taken[job.name] = file
+        result.found.append(Found(job=job, file=file))
+
+
+def _declared(module: ModuleType) -> list[Job[Any, Any]]:
+    """Return the jobs that a module declares itself; imported ones belong to their own file."""
+    jobs = [value for value in vars(module).values() if isinstance(value, Job)]
+    own = [job for job in jobs if job.function.__module__ == module.__name__]
+    return list({id(job): job for job in own}.values())
+
+
+def _import(file: Path, folder: Path) -> ModuleType:
+    name = f"raysched_jobs_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with _on_path(folder):
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return module
+
+
+@contextmanager
+def _on_path(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _fault(file: Path, error: BaseException) -> Fault:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
+    line = lines[-1] if lines else getattr(error, "lineno", None)
+    text = str(error) if isinstance(error, RayschedError) else f"{type(error).__name__}: {error}"
+    return Fault(file=file, line=line, error=text[:2000])
+
+
+def _line(job: Job[Any, Any]) -> int | None:
+    code = getattr(job.function, "__code__", None)
+    return None if code is None else code.co_firstlineno

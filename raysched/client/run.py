@@ -1,0 +1,158 @@
+"""A run, as its user holds it: an id, and what can be asked of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from raysched.core.states import State
+from raysched.errors import Conflict, NotFound, RunFailed, WaitTimeout
+from raysched.spec.units import Duration, duration, from_us
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from raysched.client import Client
+
+_GLANCE_S = 30.0  # one question to the scheduler waits this long, so that it may be restarted
+
+
+class Run:
+    """One run of a job. Everything but its id is asked of the scheduler or the history."""
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        self._client = client
+        self.id = run_id
+        self._final: Mapping[str, Any] | None = None
+
+    @property
+    def status(self) -> str:
+        """The run's state now, one of those of the history's `status` column."""
+        return str(self.details()["status"])
+
+    @property
+    def job(self) -> str:
+        """The job's name."""
+        return self.id.partition("@")[0]
+
+    def details(self) -> Mapping[str, Any]:
+        """Return all that is known of the run now: the columns of `runs`, and its progress.
+
+        Raises:
+            NotFound: neither the scheduler nor the history knows the run.
+        """
+        if self._final is not None:
+            return self._final
+        row = self._client.find_row(self.id)
+        if State(row["status"]).final:
+            self._final = row
+        return row
+
+    def wait(self, timeout: Duration | float | None = None) -> Run:
+        """Wait until the run is finished, and return it; interrupting the wait harms nothing.
+
+        `timeout` is a duration, or seconds.
+
+        Raises:
+            WaitTimeout: it is still going.
+        """
+        limit = None if timeout is None else _seconds(timeout)
+        until = None if limit is None else time.monotonic() + limit
+        while self._final is None:
+            left = _GLANCE_S if until is None else min(_GLANCE_S, until - time.monotonic())
+            row = self._client.wait_for(self.id, max(0.0, left))
+            if row is not None:
+                self._final = row
+            elif State(self.details()["status"]).final:
+                break
+            elif until is not None and time.monotonic() >= until:
+                raise WaitTimeout(
+                    f"run {self.id} is still {self.status} after {limit:g}s.",
+                    why=self._client.explain(self.id).get("reason") or None,
+                    fix="wait longer, or cancel it with run.cancel().",
+                )
+        return self
+
+    def result(self, timeout: Duration | float | None = None) -> Any:
+        """Return what the job returned, once the run is finished: a value or a DataFrame.
+
+        Raises:
+            RunFailed: the run ended in another state than succeeded.
+            WaitTimeout: it is still going.
+        """
+        row = self.wait(timeout).details()
+        if row["status"] != State.SUCCEEDED:
+            raise RunFailed(
+                f"run {self.id} is {row['status']}.",
+                why=row["reason"] or row["error_message"],
+                fix=f"read its output with client.logs({self.id!r}).",
+            )
+        if row["result_kind"] == "json":
+            return json.loads(row["result_json"])
+        if row["result_kind"] == "parquet":
+            return self._client.read_result(row["result_path"])
+        return None
+
+    def logs(self) -> pd.DataFrame:
+        """Return the run's output so far, one row a line, all attempts."""
+        return self._client.logs(self.id)
+
+    def cancel(self) -> Run:
+        """Cancel the run: it ends as `cancelled`, its processes with it.
+
+        Raises:
+            Conflict: it is finished.
+        """
+        self._client.cancel(self.id)
+        return self
+
+    def retry(self) -> Run:
+        """Start a new run with the parameters and the slot of this finished one.
+
+        Raises:
+            Conflict: it is not finished.
+        """
+        row = self.details()
+        if not State(row["status"]).final:
+            raise Conflict(
+                f"run {self.id} is {row['status']}.",
+                why="only a finished run can be run again.",
+                fix="cancel it first.",
+            )
+        return self._client.rerun(row)
+
+    def explain(self) -> str:
+        """Return why the run is where it is."""
+        row = self.details()
+        if State(row["status"]).final:
+            return row["reason"] or f"it {row['status']}"
+        return str(self._client.explain(self.id)["reason"])
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}>"
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of history with instants as aware datetimes."""
+    instants = ("slot", "created_at", "queued_at", "started_at", "finished_at")
+    return {
+        name: from_us(value) if name in instants and type(value) is int else value
+        for name, value in row.items()
+    }
+
+
+def not_found(run_id: str) -> NotFound:
+    """Return the error for a run that nobody knows."""
+    return NotFound(
+        f"there is no run {run_id[:300]!r}.",
+        why="neither the scheduler nor the history has it.",
+        fix="look at client.runs().",
+    )
+
+
+def _seconds(timeout: Duration | float) -> float:
+    if type(timeout) in (int, float):
+        return float(timeout)  # type: ignore[arg-type]
+    return duration(timeout, of="timeout", zero=True).total_seconds()  # type: ignore[arg-type]

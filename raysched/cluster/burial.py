@@ -1,0 +1,106 @@
+"""Ending an attempt on its node, and hearing the last words of one whose worker died.
+
+Both are Ray tasks without CPUs on the node in question: the guards of its workers
+can only be reached from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import Any
+
+import ray
+from ray import exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from raysched.cluster.names import guard_directory
+from raysched.core.model import Outcome
+from raysched.core.orders import Ended, LogLine, Started
+from raysched.core.states import Event
+from raysched.runners import watch
+
+_log = logging.getLogger(__name__)
+_VERDICTS = {"timed_out": Event.TIME_OUT, "cancelled": Event.CANCEL}
+
+
+def stop(key: str, started: Started) -> None:
+    """Have the guard beside a worker end an attempt, if it is still that worker's."""
+    _on(started.node_id, _stop).remote(started.address, key)
+
+
+def _stop(address: str, key: str) -> bool:
+    return watch.stop(address, key)
+
+
+def _words(key: str) -> watch.LastWords | None:
+    return watch.last_words(guard_directory(), key)
+
+
+async def last_report(key: str, started: Started | None, error: BaseException) -> Ended:
+    """Return the end of an attempt whose task failed, with what its guard has kept.
+
+    An attempt that died before it could say where it ran is looked for on every node.
+    """
+    if isinstance(error, exceptions.TaskCancelledError):
+        return Ended(key=key, outcome=Outcome(event=Event.CANCEL, reason="taken out of the queue"))
+    nodes = [started.node_id] if started else [n["NodeID"] for n in ray.nodes() if n["Alive"]]
+    words = None
+    for node in nodes:
+        words = words or await _ask(node, key)
+    return _report(key, started, error, words)
+
+
+async def _ask(node_id: str, key: str) -> watch.LastWords | None:
+    try:
+        words: watch.LastWords | None = await _on(node_id, _words).remote(key)
+    except exceptions.RayError as error:
+        _log.info("node %s cannot tell the last words of %s: %s", node_id, key, error)
+        return None
+    return words
+
+
+def _report(
+    key: str, started: Started | None, error: BaseException, words: watch.LastWords | None
+) -> Ended:
+    verdict = words.verdict if words else None
+    outcome = Outcome(
+        event=_VERDICTS[verdict] if verdict else Event.LOSE,
+        reason="ended by its guard" if verdict else _reason(error),
+        started_at=started.started_at if started else None,
+        node_id=started.node_id if started else None,
+        node_ip=started.node_ip if started else None,
+        worker_pid=started.worker_pid if started else None,
+        error_type=None if verdict else type(error).__name__,
+        error_message=None if verdict else str(error)[:4000],
+    )
+    lines = [
+        LogLine(ts_us=line.ts_us, stream=line.stream, line_no=line.line_no, text=line.text)
+        for line in (words.lines if words else ())
+    ]
+    return Ended(key=key, outcome=outcome, lines=lines)
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case exceptions.OutOfMemoryError():
+            return "its node ran out of memory and Ray killed the worker"
+        case exceptions.NodeDiedError():
+            return "its node died"
+        case exceptions.WorkerCrashedError():
+            return "its worker process died"
+        case exceptions.RayTaskError():
+            return f"its worker failed: {str(error.cause)[:300]}"
+        case _:
+            return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+
+
+_remote = lru_cache(ray.remote)  # Ray exports a function once for each wrapper of it
+
+
+def _on(node_id: str, function: Any) -> Any:
+    return _remote(function).options(
+        num_cpus=0,
+        max_retries=0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+    )

@@ -1,0 +1,106 @@
+"""A client's hold on the scheduler actor: finds it, starts it, asks it, and asks again.
+
+While the actor is being restarted its calls fail; every message may be told twice,
+so a call is repeated until it is answered or the patience is over.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import ray
+
+from raysched.cluster.names import NAMESPACE, SCHEDULER, detached
+from raysched.cluster.scheduler import Scheduler
+from raysched.engine.messages import Message, Status
+from raysched.errors import ClusterError, NotRunning, RayschedError
+
+PATIENCE_S = 30.0
+SEAL_EVERY_S = 60.0
+_AGAIN_S = 0.1
+
+
+class SchedulerHandle:
+    """Asks the scheduler of the Ray cluster that this process is connected to."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    @classmethod
+    def find(cls) -> SchedulerHandle:
+        """Return the running scheduler.
+
+        Raises:
+            NotRunning: there is none on this cluster.
+        """
+        try:
+            return cls(ray.get_actor(SCHEDULER, namespace=NAMESPACE))
+        except ValueError:
+            raise NotRunning(
+                "no scheduler is running on this Ray cluster.",
+                why=f"there is no actor {SCHEDULER!r} in the namespace {NAMESPACE!r}.",
+                fix="run `raysched up`, or call rs.connect().",
+            ) from None
+
+    @classmethod
+    def start(
+        cls, home: str, *, state_url: str | None = None, seal_every_s: float = SEAL_EVERY_S
+    ) -> SchedulerHandle:
+        """Start the scheduler unless there is one, and wait until it answers.
+
+        Raises:
+            ClusterError: it does not come up.
+        """
+        options = {**detached(SCHEDULER), "max_concurrency": 10_000}
+        actor = ray.remote(Scheduler).options(**options).remote(home, state_url, seal_every_s)
+        handle = cls(actor)
+        handle.ask(Status())
+        return handle
+
+    def ask(self, message: Message) -> Any:
+        """Return the scheduler's reply to a message.
+
+        Raises:
+            RayschedError: the reply, if it is an error.
+            ClusterError: no reply came.
+        """
+        return self.call("tell", message)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Return what a method of the actor answers; see `ask`.
+
+        Raises:
+            RayschedError: the answer, if it is an error.
+            ClusterError: no answer came.
+        """
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                answer = ray.get(getattr(self._actor, method).remote(*arguments))
+                break
+            except ray.exceptions.ActorUnavailableError as error:
+                self._give_up(error, until)
+            except ray.exceptions.ActorDiedError as error:
+                raise self._gone(error) from None
+        if isinstance(answer, RayschedError):
+            raise answer
+        return answer
+
+    def stop(self) -> None:
+        """End the scheduler for good; running work goes on, and a later one adopts it."""
+        ray.kill(self._actor, no_restart=True)
+
+    def _give_up(self, error: Exception, until: float) -> None:
+        if time.monotonic() > until:
+            raise self._gone(error) from None
+        time.sleep(_AGAIN_S)
+
+    @staticmethod
+    def _gone(error: Exception) -> ClusterError:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return ClusterError(
+            "the scheduler does not answer.",
+            why=" ".join(lines)[:600],
+            fix="see `raysched status`; start it again with `raysched up`.",
+        )

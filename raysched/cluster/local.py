@@ -1,0 +1,175 @@
+"""A Ray of one's own on this machine, which outlives the process that started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from raysched.errors import ClusterError, NotRunning
+
+_RECORD = "ray.json"
+_START_S = 60.0
+_STOP_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRay:
+    """A Ray that `start` has made: its address, its supervising process, its files."""
+
+    address: str
+    pid: int
+    created: float
+    temp_dir: str
+    token_path: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is still there, and still the same one."""
+        try:
+            return psutil.Process(self.pid).create_time() == self.created
+        except psutil.NoSuchProcess:
+            return False
+
+
+def find(home: Path) -> LocalRay | None:
+    """Return the Ray that was started for a home, if it is alive."""
+    try:
+        record = LocalRay(**json.loads((home / _RECORD).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return record if record.alive else None
+
+
+def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = None) -> LocalRay:
+    """Start a Ray head on the loopback interface and wait until it takes calls.
+
+    Raises:
+        ClusterError: it does not come up; says where its log is.
+    """
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    token_path = _new_token(home)
+    temp_dir = _temp_dir()
+    log = home / "ray.log"
+    command = [_ray(), "start", "--head", "--block", "--port=0", "--node-ip-address=127.0.0.1"]
+    command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={temp_dir}"]
+    command += [f"--num-cpus={num_cpus}"] if num_cpus is not None else []
+    command += [f"--num-gpus={num_gpus}"] if num_gpus is not None else []
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**_environment(), **authentication(token_path)},
+        )
+    address = _wait_for_address(process, Path(temp_dir), log)
+    record = LocalRay(
+        address=address,
+        pid=process.pid,
+        created=psutil.Process(process.pid).create_time(),
+        temp_dir=temp_dir,
+        token_path=token_path,
+    )
+    _write(home / _RECORD, record)
+    return record
+
+
+def stop(home: Path) -> None:
+    """End the Ray that was started for a home, with all its processes, and none but them.
+
+    Raises:
+        NotRunning: none is.
+    """
+    record = find(home)
+    if record is None:
+        raise NotRunning(
+            f"no Ray is running for {home}.", why="it has no record of a live one."
+        )
+    supervisor = psutil.Process(record.pid)
+    tree = [supervisor, *supervisor.children(recursive=True)]
+    supervisor.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(tree, timeout=_STOP_S)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=_STOP_S)
+    (home / _RECORD).unlink(missing_ok=True)
+    shutil.rmtree(record.temp_dir, ignore_errors=True)
+
+
+def authentication(token_path: str) -> dict[str, str]:
+    """Return the environment in which Ray demands, and shows, the token in a file."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token_path}
+
+
+def authenticate(record: LocalRay) -> None:
+    """Make this process show the token of a Ray that `start` has made."""
+    os.environ.update(authentication(record.token_path))
+    from ray._raylet import Config
+
+    Config.initialize("")  # Ray read its environment when it was imported, perhaps long ago
+
+
+def _new_token(home: Path) -> str:
+    """Return the path of a new token that only this user can read.
+
+    Without one, whoever reaches a port of Ray's executes code (CVE-2023-48022).
+    """
+    path = home / "ray.token"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    return str(path)
+
+
+def _ray() -> str:
+    beside = Path(sys.executable).with_name("ray")
+    return str(beside) if beside.exists() else shutil.which("ray") or "ray"
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+
+
+def _temp_dir() -> str:
+    """Return a new short folder: Ray puts Unix sockets deep below it, and those have 107 bytes."""
+    import tempfile
+
+    return tempfile.mkdtemp(prefix="rs-ray-")
+
+
+def _wait_for_address(process: subprocess.Popen[bytes], temp_dir: Path, log: Path) -> str:
+    current = temp_dir / "ray_current_cluster"
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until and process.poll() is None:
+        with suppress(OSError):
+            if address := current.read_text().strip():
+                return address
+        time.sleep(0.05)
+    if process.poll() is None:
+        process.terminate()
+    tail = log.read_text(errors="replace")[-2000:]
+    raise ClusterError(
+        "Ray did not start.", why=tail or "it wrote nothing.", fix=f"look at {log}."
+    )
+
+
+def _write(path: Path, record: Any) -> None:
+    from dataclasses import asdict
+
+    temp = path.with_name(f".{path.name}.tmp")
+    temp.write_text(json.dumps(asdict(record)))
+    os.replace(temp, path)

@@ -1,0 +1,34 @@
+"""The names under which raysched's parts find one another on a cluster."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+NAMESPACE = "raysched"
+SCHEDULER = "scheduler"
+LAUNCHER = "launcher"
+
+ON_HEAD = {"node:__internal_head__": 0.001}
+"""Ray's mark of the head node: a 0-CPU actor elsewhere could be scaled away with its node."""
+
+
+def guard_directory() -> Path:
+    """Return the folder, local to this node and user, where guards keep their sockets."""
+    return Path(tempfile.gettempdir()) / f"raysched-{os.getuid()}"
+
+
+def detached(name: str) -> dict[str, Any]:
+    """Return the options of an actor that outlives its maker and is restarted for ever."""
+    return {
+        "name": name,
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "resources": ON_HEAD,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+    }

@@ -1,0 +1,176 @@
+"""The scheduler actor: the engine's driver, its store and its history, behind Ray calls.
+
+Nothing is decided here. The actor is detached and restarted for ever; whatever it
+knows after a restart it has read from its home.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+
+from raysched.cluster import placement
+from raysched.cluster.remote_launcher import RemoteLauncher
+from raysched.engine.driver import Driver
+from raysched.engine.engine import Engine
+from raysched.engine.messages import Explain, ListJobs, ListUnfinished, Message
+from raysched.errors import RayschedError
+from raysched.spec.resources import Resources
+from raysched.store import results
+from raysched.store.history import History
+from raysched.store.sealer import Sealer
+from raysched.store.sql import SqlStore
+
+_log = logging.getLogger(__name__)
+
+
+class SystemClock:
+    """The wall clock of this machine."""
+
+    def now(self) -> datetime:
+        """Return the present instant, in UTC."""
+        return datetime.now(UTC)
+
+
+class Scheduler:
+    """One home's scheduler. Ray restarts it with the same literal arguments after a crash."""
+
+    def __init__(self, home: str, state_url: str | None, seal_every_s: float) -> None:
+        self._home = home
+        self._state_url = state_url
+        self._clock = SystemClock()
+        self._history = History(home)
+        self._store = SqlStore(state_url or f"{home}/state.db", self._clock)
+        self._sealer = Sealer(self._store, self._history, self._clock)
+        self._sealing = threading.Lock()
+        self._waiters: dict[str, list[asyncio.Future[Mapping[str, Any]]]] = defaultdict(list)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._driver = Driver(
+            self._make_engine,
+            self._clock,
+            on_finished=self._finished,
+            on_stale=lambda: os._exit(0),
+        )
+        self._launcher = RemoteLauncher(home, tell=self._driver.submit, code=self._store.code)
+        self._driver.start()
+        threading.Thread(
+            target=self._seal_for_ever, args=(seal_every_s,), name="raysched-sealer", daemon=True
+        ).start()
+
+    async def tell(self, message: Message) -> Any:
+        """Hand a message to the engine; the reply, or the error as a value, once it is durable."""
+        try:
+            return await asyncio.wrap_future(self._driver.submit(message))
+        except RayschedError as error:
+            return error
+
+    async def where(self) -> dict[str, Any]:
+        """Return where this scheduler runs and what it keeps: home, database, node, process."""
+        return {
+            "home": self._home,
+            "state_url": self._state_url,
+            "node_id": ray.get_runtime_context().get_node_id(),
+            "pid": os.getpid(),
+        }
+
+    async def wait(self, run_id: str, timeout_s: float | None) -> Mapping[str, Any] | None:
+        """Return the row of a run once it is finished.
+
+        None if it was finished before this call, or is not within `timeout_s`.
+        """
+        self._loop = asyncio.get_running_loop()
+        future = self._loop.create_future()
+        self._waiters[run_id].append(future)
+        try:
+            alive = await self.tell(ListUnfinished(prefix=run_id, most=2))
+            if not future.done() and run_id not in [row["run_id"] for row in alive]:
+                return None
+            return await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            return None
+        finally:
+            self._waiters[run_id].remove(future)
+            if not self._waiters[run_id]:
+                del self._waiters[run_id]
+
+    async def explain(self, name: str) -> Any:
+        """Return why a job or an unfinished run is where it is, placement included."""
+        answer = await self.tell(Explain(name=name))
+        if isinstance(answer, RayschedError):
+            return answer
+        misfit = await self._misfit(answer["job"])
+        if misfit and answer["status"] not in ("running", "retrying"):
+            answer = {**answer, "misfit": misfit, "reason": f"{misfit}; {answer['reason']}"}
+        return answer
+
+    async def misfits(self, names: Sequence[str]) -> dict[str, str]:
+        """Return, for those jobs that no node could hold, why."""
+        found = {name: await self._misfit(name) for name in names}
+        return {name: why for name, why in found.items() if why}
+
+    async def seal(self) -> list[str]:
+        """Seal every finished row into Parquet now, and return the files' paths below home."""
+        return await asyncio.to_thread(self._seal, everything=True)
+
+    async def _misfit(self, name: str) -> str | None:
+        rows = await self.tell(ListJobs())
+        for row in rows:
+            if row["job"] == name:
+                asked = Resources(
+                    num_cpus=row["num_cpus"],
+                    num_gpus=row["num_gpus"],
+                    memory_bytes=row["memory_bytes"],
+                    custom=row["resources"],
+                )
+                return placement.misfit(name, asked, await asyncio.to_thread(ray.nodes))
+        return None
+
+    def _make_engine(self) -> Engine:
+        return Engine(
+            clock=self._clock,
+            store=self._store,
+            launcher=self._launcher,
+            results=_Published(self._home),
+        )
+
+    def _finished(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._waiters and self._loop:
+            self._loop.call_soon_threadsafe(self._wake, rows)
+
+    def _wake(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            for future in self._waiters.get(row["run_id"], ()):
+                if not future.done():
+                    future.set_result(row)
+
+    def _seal_for_ever(self, every_s: float) -> None:
+        pause = threading.Event()
+        while not pause.wait(every_s):
+            try:
+                self._seal(everything=False)
+            except Exception:  # the rows stay in the database; the next sealing tries again
+                _log.exception("sealing failed")
+
+    def _seal(self, *, everything: bool) -> list[str]:
+        with self._sealing:
+            return self._sealer.seal(everything=everything)
+
+
+class _Published:
+    """The `Results` port over the home's files."""
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+
+    def publish(self, run_id: str, job: str, hidden: str) -> str:
+        final = results.result_path(job, run_id)
+        results.publish(self._home, hidden, final)
+        return final

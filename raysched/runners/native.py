@@ -1,0 +1,162 @@
+"""Runs a native job: calls the user's function in this process, and says how it went."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from raysched.runners import code as code_
+from raysched.runners.current import Current, set_current
+from raysched.spec.units import shown
+
+_LONGEST_MESSAGE = 4_000
+_LONGEST_TRACEBACK = 64_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a function did not return."""
+
+    reason: str
+    error_type: str
+    error_message: str
+    traceback: str
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What came of calling a function: a value or a failure, and what it took."""
+
+    value: Any
+    failure: Failure | None
+    started_at: datetime
+    finished_at: datetime
+    cpu_time_s: float
+    peak_memory_bytes: int
+
+
+def execute(
+    code_hash: str, code: bytes, params: Mapping[str, Any], env: Mapping[str, str], run: Current
+) -> Execution:
+    """Call a pinned function and return what came of it; nothing that it raises escapes."""
+    started, before = datetime.now(UTC), _Usage.now()
+    _reset_peak()
+    value, failure = None, None
+    with _surroundings(env):
+        set_current(run)
+        try:
+            value = code_.load(code_hash, code)(**params)
+        except BaseException as error:  # a run's SystemExit is the run's, not the worker's
+            failure = describe(error)
+        finally:
+            set_current(None)
+    after = _Usage.now()
+    return Execution(
+        value=value,
+        failure=failure,
+        started_at=started,
+        finished_at=datetime.now(UTC),
+        cpu_time_s=after.cpu_s - before.cpu_s,
+        peak_memory_bytes=max(_peak(), after.children_peak if after.children_grew(before) else 0),
+    )
+
+
+def describe(error: BaseException) -> Failure:
+    """Return an exception as a failure; hostile `__str__` and huge texts are survived."""
+    kind = shown(type(error).__name__).strip("'")
+    message = _text(error)[:_LONGEST_MESSAGE]
+    try:
+        trace = "".join(traceback.format_exception(error)[-200:])
+    except BaseException:  # an exception may define anything, also a __str__ that exits
+        trace = f"{kind}: {message}"
+    exit_code = None
+    reason = f"{kind}: {message.splitlines()[0][:300]}" if message.strip() else kind
+    if isinstance(error, SystemExit):
+        exit_code = error.code if type(error.code) is int else None
+        reason = f"the job called sys.exit({shown(error.code)}); only a return is a success"
+    return Failure(
+        reason=reason,
+        error_type=kind,
+        error_message=message,
+        traceback=_clean(trace)[-_LONGEST_TRACEBACK:],
+        exit_code=exit_code,
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _clean(str(error))
+    except BaseException:
+        return ""
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+@contextmanager
+def _surroundings(env: Mapping[str, str]) -> Iterator[None]:
+    """Give a run its environment, and the next run in this process the one before."""
+    environ, folder = dict(os.environ), _cwd()
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        if os.environ != environ:
+            for name in set(os.environ) - set(environ):
+                del os.environ[name]
+            os.environ.update(environ)
+        if folder and _cwd() != folder:
+            os.chdir(folder)
+
+
+def _cwd() -> str | None:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    cpu_s: float
+    children_s: float
+    children_peak: int
+
+    @classmethod
+    def now(cls) -> _Usage:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        children_s = children.ru_utime + children.ru_stime
+        return cls(time.process_time() + children_s, children_s, children.ru_maxrss * 1024)
+
+    def children_grew(self, before: _Usage) -> bool:
+        return self.children_s > before.children_s
+
+
+def _reset_peak() -> None:
+    """Start the kernel's high-water mark of this process's memory anew (see proc(5))."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # without it the peak is that of the process so far
+
+
+def _peak() -> int:
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,212 @@
+"""What a job's return value becomes: nothing, a column of JSON, or a Parquet file.
+
+Law: a value is judged by its real type, and only known types are ever asked
+anything. Whatever else a job returns is refused with an error that names the
+type and says what to return; no value can crash the worker or escape from
+`results/`. A Parquet result is staged by the worker and published by the
+scheduler, which trusts no path that it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from raysched.errors import StoreError, UnsupportedResult
+from raysched.store import parquet
+from raysched.store.home import STAGING, Home, LocalHome, open_home, storing
+from raysched.store.returned import Result, classify, refusing
+
+__all__ = [
+    "Result",
+    "Written",
+    "classify",
+    "discard",
+    "file_name",
+    "publish",
+    "read_result",
+    "result_path",
+    "write_result",
+]
+
+RESULTS = "results"
+_PLAIN = re.compile(r"[A-Za-z0-9@.+_-]", re.ASCII)
+_LONGEST = 160  # bytes; a file name has 255, and the attempt and the suffix need theirs
+
+_PART = r"(?:[A-Za-z0-9@+~%-][A-Za-z0-9@.+~%_-]*)"
+_HIDDEN = re.compile(
+    rf"{re.escape(STAGING)}/{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})#\d+\.[0-9a-f]{{32}}\.tmp",
+    re.ASCII,
+)
+_FINAL = re.compile(rf"{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})\.parquet", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A result that a worker has made durable and the scheduler may publish."""
+
+    rows: int
+    hidden_path: str  # both relative to the home
+    final_path: str
+
+
+def file_name(text: str) -> str:
+    """A name or id as a part of a path: readable, and never the same for two texts.
+
+    ':' becomes '~', so `etl@2026-11-22T06:00:00Z` stays legible and fits every file
+    system and URL. Anything else unusual is %-escaped, a leading '.' or '_' as well,
+    because readers skip such files. What is too long ends in a digest.
+
+    Raises:
+        StoreError: the text is empty.
+    """
+    if not text:
+        raise StoreError("an empty text cannot name a file.")
+    escaped = "".join(
+        "~" if char == ":" else char if _PLAIN.match(char) else _escape(char) for char in text
+    )
+    if escaped[0] in "._":
+        escaped = _escape(escaped[0]) + escaped[1:]
+    if len(escaped) > _LONGEST:
+        digest = hashlib.sha256(escaped.encode()).hexdigest()[:32]
+        return f"{escaped[:100]}%%{digest}"  # no escape has two % in a row
+    return escaped
+
+
+def _escape(char: str) -> str:
+    return "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+
+
+def result_path(job: str, run_id: str) -> str:
+    """Where a run's published result lies, relative to the home."""
+    return f"{RESULTS}/{file_name(job)}/{file_name(run_id)}.parquet"
+
+
+def write_result(
+    home: str | Path | Home, job: str, run_id: str, attempt: int, value: object
+) -> Written:
+    """In the worker: make a result durable where no reader sees it yet.
+
+    `value` is a table-like value, or the `Result` that `classify` made of it.
+    A reader of record batches is written as it comes and never held whole.
+
+    Raises:
+        UnsupportedResult: the value does not become Parquet, or fails on the way.
+        StoreError: the disk refuses. Nothing is left behind in either case.
+    """
+    result = value if isinstance(value, Result) else classify(value)
+    if result.batches is None:
+        raise StoreError(f"a result of kind {result.kind} needs no file.")
+    place = open_home(home)
+    final = result_path(job, run_id)
+    # The token keeps a stale attempt's file apart from one of the same number.
+    stem = final.removesuffix(".parquet")
+    hidden = f"{STAGING}/{stem}#{int(attempt)}.{uuid.uuid4().hex}.tmp"
+    batches, rows = result.batches, 0
+
+    def tables() -> Iterator[pa.Table]:
+        while True:
+            with refusing(result.type_name, "it failed while its batches were read"):
+                try:
+                    batch = batches.read_next_batch()
+                except StopIteration:
+                    return
+            yield pa.Table.from_batches([batch], batches.schema)
+
+    def fill(file: object) -> None:
+        nonlocal rows
+        rows = parquet.write(file, batches.schema, tables())
+
+    try:
+        with storing(f"the result of {run_id} cannot be written."):
+            place.stage(hidden, fill, keep=True)
+    except pa.ArrowException as error:
+        raise UnsupportedResult(
+            f"a job returned {result.type_name}, which Parquet cannot hold.",
+            why=str(error)[:500],
+            fix="return a DataFrame with plain column types.",
+        ) from error
+    return Written(rows=rows, hidden_path=hidden, final_path=final)
+
+
+def publish(home: str | Path | Home, hidden: str, final: str) -> None:
+    """In the scheduler, once the attempt is accepted: let readers see a staged result.
+
+    Published already is fine, so that a crash in between may be repeated.
+
+    Raises:
+        StoreError: the paths are not what `write_result` makes for one run, the
+            file is damaged, or it is in neither place.
+    """
+    source, target = _HIDDEN.fullmatch(hidden), _FINAL.fullmatch(final)
+    if not source or not target or source.groups() != target.groups():
+        raise StoreError(
+            "a result cannot be published.",
+            why=f"{hidden[:300]!r} and {final[:300]!r} are not the two places of one run's result.",
+        )
+    place = open_home(home)
+    with storing(f"the result {final} cannot be published."):
+        _no_links(place, hidden)
+        _no_links(place, final)
+        if not place.exists(hidden):
+            if place.exists(final):
+                return
+            raise StoreError(
+                f"the result {final} is gone.",
+                why="it is neither staged nor published.",
+                fix="is the home that the workers write to the one of the scheduler?",
+            )
+        # One damaged file would fail every scan of this job's results.
+        parquet.footer(place, hidden)
+        place.place(hidden, final)
+
+
+def discard(home: str | Path | Home, hidden: str) -> None:
+    """In the scheduler: drop the staged result of an attempt that was not accepted.
+
+    Raises:
+        StoreError: the path is not one that `write_result` makes.
+    """
+    if not _HIDDEN.fullmatch(hidden):
+        raise StoreError("a result cannot be dropped.", why=f"{hidden[:300]!r} is no staged one.")
+    place = open_home(home)
+    with storing(f"the staged result {hidden} cannot be removed."):
+        _no_links(place, hidden)
+        place.discard(hidden)
+
+
+def read_result(home: str | Path | Home, path: str) -> pa.Table:
+    """A published result, verified; a DataFrame comes back by `.to_pandas()`.
+
+    Raises:
+        StoreError: the path is not one of a result, or the file is damaged or gone.
+    """
+    if not _FINAL.fullmatch(path):
+        raise StoreError("a result cannot be read.", why=f"{path[:300]!r} is no result's path.")
+    place = open_home(home)
+    with storing(f"the result {path} cannot be read."):
+        _no_links(place, path)
+    return parquet.read(place, path)
+
+
+def _no_links(home: Home, rel: str) -> None:
+    """Refuse a path that a symbolic link leads elsewhere.
+
+    Raises:
+        StoreError: there is one on the way.
+    """
+    if not isinstance(home, LocalHome):
+        return
+    with suppress(FileNotFoundError):
+        at = Path(home.root)
+        for part in rel.split("/"):
+            at /= part
+            if at.is_symlink():
+                raise StoreError(f"{at} is a symbolic link.", fix="remove it.")
