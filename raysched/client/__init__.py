@@ -233,7 +233,7 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         """Return counts of jobs and runs, the scheduler's epoch, node, process and home."""
-        return {**self._handle.ask(messages.Status()), **self._where}
+        return {**self._handle.ask(messages.Status()), **self._handle.call("where")}
 
     def seal(self) -> list[str]:
         """Move every finished row into Parquet now, and return the new files below home."""
@@ -320,13 +320,14 @@ def _frame(rows: Sequence[Mapping[str, Any]], columns: list[str] | None = None) 
     return pd.DataFrame([dict(row) for row in rows], columns=columns)
 
 
-def _plain_row(frame: pd.DataFrame) -> dict[str, Any]:
+def _is_missing(value: object) -> bool:
     import pandas as pd
 
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def _plain_row(frame: pd.DataFrame) -> dict[str, Any]:
     row = frame.iloc[-1].to_dict()
-    return {
-        name: None if not isinstance(value, list) and pd.isna(value) else value
-        for name, value in row.items()
-    }
+    return {name: None if _is_missing(value) else value for name, value in row.items()}
 
 

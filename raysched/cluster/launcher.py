@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import sys
 import threading
 import time
 import uuid
@@ -20,13 +21,15 @@ from typing import Any
 import ray
 
 from raysched.cluster import burial, placement
-from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER
+from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S
 from raysched.cluster.worker import Setting, run_orders
 from raysched.core.orders import Ended, Order, Report, Shape, Started
 from raysched.engine.messages import LauncherUp, Reports
 from raysched.engine.ports import StopOrder
+from raysched.errors import RayschedError
 
 _log = logging.getLogger(__name__)
+_INLINE_BYTES = 64 * 1024  # in the task itself; an object in Ray's store costs each task 1 ms
 _AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
 
 
@@ -44,6 +47,7 @@ class Launcher:
     """Owns attempts. Ray restarts it after a crash, under a new incarnation and empty."""
 
     def __init__(self, home: str) -> None:
+        sys.setswitchinterval(SWITCH_S)
         self._incarnation = uuid.uuid4().hex[:12]
         self._epoch = 0
         self._setting = Setting(home=home, launcher=LAUNCHER, incarnation=self._incarnation)
@@ -51,6 +55,7 @@ class Launcher:
         self._codes: dict[str, Any] = {}
         self._tasks: dict[str, Any] = {}
         self._outbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._scheduler: Any = None
         self._unsettled: dict[str, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         threading.Thread(target=self._report, name="raysched-reports", daemon=True).start()
@@ -77,7 +82,7 @@ class Launcher:
             return
         self._loop = asyncio.get_running_loop()
         for code_hash, code in codes.items():
-            self._codes[code_hash] = ray.put(code)
+            self._codes[code_hash] = code if len(code) <= _INLINE_BYTES else ray.put(code)
         for order in orders:
             if order.key not in self._attempts and order.key not in self._unsettled:
                 self._submit(order)
@@ -164,11 +169,16 @@ class Launcher:
 
     def _acknowledged(self, reports: Sequence[Report]) -> bool:
         try:
-            scheduler = ray.get_actor(SCHEDULER, namespace=NAMESPACE)
+            if self._scheduler is None:
+                self._scheduler = ray.get_actor(SCHEDULER, namespace=NAMESPACE)
             message = Reports(launcher=self._incarnation, reports=reports)
-            ray.get(scheduler.tell.remote(message))
+            reply = ray.get(self._scheduler.tell.remote(message))
         except Exception as error:  # whatever it is, the reports are kept
             _log.info("the scheduler does not take reports: %s", error)
+            self._scheduler = None
+            return False
+        if isinstance(reply, RayschedError):
+            _log.warning("the scheduler refused reports: %s", reply)
             return False
         return True
 

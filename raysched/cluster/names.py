@@ -15,6 +15,11 @@ ON_HEAD = {"node:__internal_head__": 0.001}
 """Ray's mark of the head node: a 0-CPU actor elsewhere could be scaled away with its node."""
 
 
+SWITCH_S = 0.0005
+"""How long a thread of an actor may keep the others waiting; Python's default of 5 ms
+is longer than a whole round trip between scheduler and launcher."""
+
+
 def guard_directory() -> Path:
     """Return the folder, local to this node and user, where guards keep their sockets."""
     return Path(tempfile.gettempdir()) / f"raysched-{os.getuid()}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 import ray
 
 from raysched.cluster import placement
+from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
 from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
@@ -44,6 +46,7 @@ class Scheduler:
     """One home's scheduler. Ray restarts it with the same literal arguments after a crash."""
 
     def __init__(self, home: str, state_url: str | None, seal_every_s: float) -> None:
+        sys.setswitchinterval(SWITCH_S)
         self._home = home
         self._state_url = state_url
         self._clock = SystemClock()

@@ -19,6 +19,7 @@ class Aftermath:
     """How the attempt counts, and what becomes of its run; `retry_at` for another try."""
 
     attempt_event: Event
+    attempt_reason: str
     run_event: Event
     reason: str
     retry_at: datetime | None = None
@@ -42,10 +43,13 @@ def conclude(run: Run, outcome: Outcome, policy: Retry, now: datetime) -> Afterm
     reason = run.stop_reason if meant else _reason(outcome)
     never_began = run.stop is Stop.TIMED_OUT and run.attempt_started_at is None
     if event not in _RETRIED or never_began or run.attempt > policy.retries:
-        return Aftermath(attempt_event=event, run_event=event, reason=reason)
+        return Aftermath(
+            attempt_event=event, attempt_reason=reason, run_event=event, reason=reason
+        )
     delay = policy.delay_after(run.attempt)
     return Aftermath(
         attempt_event=event,
+        attempt_reason=reason,
         run_event=Event.RETRY,
         reason=f"attempt {run.attempt} of {policy.retries + 1}: {reason}; again in {spell(delay)}",
         retry_at=now + delay,

@@ -80,7 +80,7 @@ def _caught_up(
     late = now - newest
     if spec.misfire_grace is not None and late > spec.misfire_grace:
         return _all(due, older, Decision.MISSED, _too_late(late, spec.misfire_grace))
-    if spec.catchup is Catchup.ALL and (len(due) > 1 or late > ON_TIME):
+    if spec.catchup is Catchup.ALL and (len(due) > 1 or older or late > ON_TIME):
         return _all_of_them(view, due, older, now)
     if spec.catchup is Catchup.NONE and late > ON_TIME:
         return _all(due, older, Decision.MISSED, "no scheduler was up; catchup=none")

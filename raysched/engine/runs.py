@@ -146,6 +146,8 @@ def _log(book: Book, run: Run, node_ip: str | None, lines: Sequence[LogLine]) ->
 def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetime) -> None:
     """Conclude the current attempt of a run: it is finished, or tried again later."""
     spec = book.version_of(run).spec
+    if outcome.event is Event.TIME_OUT:  # its guard knows that it was time, not how much
+        outcome = replace(outcome, reason=timeout_reason(book, run))
     # No attempt ends after its end is told: a worker's clock may be ahead.
     finished_at = min(outcome.finished_at or now, now)
     outcome = _published(run, replace(outcome, finished_at=finished_at), results)
@@ -160,8 +162,8 @@ def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetim
     )
     after = conclude(run, outcome, spec.retry, now)
     status = step(run.state, after.attempt_event)
-    reason = run.stop_reason or outcome.reason
-    book.record("attempts", records.attempt_row(run, spec, outcome, status, reason, book.epoch))
+    row = records.attempt_row(run, spec, outcome, status, after.attempt_reason, book.epoch)
+    book.record("attempts", row)
     if after.retry_at is None:
         _finish(book, run, after.run_event, after.reason, outcome)
         return

@@ -23,6 +23,8 @@ from pathlib import Path
 from raysched.errors import RayschedError
 from raysched.runners.guard import __file__ as guard_package
 from raysched.runners.guard import wire
+from raysched.runners.guard.attempt import now_us
+from raysched.runners.guard.caplog import CappedLog
 from raysched.runners.guard.wire import Frame, Inbox, Kind
 from raysched.runners.mailbox import Mailbox
 from raysched.runners.stdio import Stdio
@@ -111,7 +113,7 @@ class Guard:
         decided to end the attempt, this does not return: the worker is dying.
 
         Raises:
-            RayschedError: when no attempt is under way, or no guard can be started.
+            RayschedError: when no attempt is under way.
         """
         # Without the lock: if the guard is dead and the pipes are full, this blocks until
         # the thread that waits for the lock has brought the next guard.
@@ -123,12 +125,19 @@ class Guard:
             os.environ.pop(wire.MARK_VARIABLE, None)
             # Orphans fall to this process, so without children it has no descendants.
             body = wire.pack_release(children=_has_children())
-            answer = self._ask(Kind.RELEASE, body)
-            while answer is None:
-                # The guard died. Another takes the attempt over, to end it in the same way.
-                self._take_over()
+            try:
                 answer = self._ask(Kind.RELEASE, body)
-            self._terms = None
+                while answer is None:
+                    # The guard died. Another takes the attempt over, to end it in the same way.
+                    self._take_over()
+                    answer = self._ask(Kind.RELEASE, body)
+            except RayschedError as error:
+                # The job is done all the same: it must not fail for the loss of its output.
+                log = CappedLog(0, self._terms.first_line)
+                log.note(f"{_LOST}, and no other could be started: {error.why}", now_us())
+                return LastWords(read_lines(log.rest()), None, 0)
+            finally:
+                self._terms = None
             words = wire.Words.unpack(answer.body)
             _reap(words.zombies)
         return read_words(words)
@@ -152,11 +161,20 @@ class Guard:
     def _take_over(self) -> None:
         """Hand the attempt under way to a new guard, on the terms that are left of it."""
         assert self._terms
-        self._launch()
-        self._send(Kind.WATCH, self._terms._replace(notice=_LOST.encode()).pack())
+        self._launch(self._terms._replace(notice=_LOST.encode()))
 
-    def _launch(self) -> None:
+    def _launch(self, terms: wire.Watch | None = None) -> None:
+        """Start a guard, which finds that an attempt is under way if there are terms."""
+        try:
+            self._launch_or_fail(terms)
+        except OSError as error:
+            raise RayschedError("The guard did not start", why=str(error)) from error
+
+    def _launch_or_fail(self, terms: wire.Watch | None) -> None:
         ours, theirs = socket.socketpair()
+        if terms:
+            # Before the guard is there: it must not see output that it knows no attempt for.
+            ours.sendall(wire.frame(Kind.WATCH, body=terms.pack()))
         mailbox = Mailbox()  # a new guard must not find what another one has read already
         fds = [theirs.fileno(), mailbox.memory, mailbox.timer]
         fds += [read for read, _ in self._pipes]
@@ -187,7 +205,7 @@ class Guard:
     def _take_over_or_let_go(self) -> None:
         try:
             self._take_over()
-        except (RayschedError, OSError):
+        except RayschedError:
             # Nobody would read the pipes, and the job would block once they are full.
             self._stdio.point(self._stdio.outside)
 
@@ -350,12 +368,10 @@ def _run_guard(directory: Path, fds: list[int], errors: int) -> None:
             env={k: v for k, v in os.environ.items() if k != wire.MARK_VARIABLE},
             check=False,
         ).returncode
-    except OSError as error:
-        raise RayschedError("The guard did not start", why=str(error)) from error
     finally:
         _adopt_orphans(True)
     if code:
-        raise RayschedError("The guard did not start", why=f"it ended with {code}")
+        raise OSError(f"its program ended with {code}")
 
 
 def _adopt_orphans(adopt: bool) -> None:

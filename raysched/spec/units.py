@@ -126,8 +126,8 @@ def instant(value: Instant, *, of: str = "instant") -> datetime:
     """
     moment: object = value
     if isinstance(value, str):
-        try:  # UnicodeEncodeError, for a lone surrogate, is a ValueError
-            moment = datetime.fromisoformat(value) if len(value) <= _SHOWN else None
+        try:
+            moment = datetime.fromisoformat(value) if _plain(value) else None
         except ValueError:
             moment = None
     try:  # through plain parts, for pandas.Timestamp and zones of the user's own
@@ -154,6 +154,11 @@ def instant(value: Instant, *, of: str = "instant") -> datetime:
             fix=f'write for example {of}="2027-01-01T00:00Z".',
         )
     return moment.astimezone(UTC)
+
+
+def _plain(text: str) -> bool:
+    # `fromisoformat` overlooks a NUL at the end.
+    return len(text) <= _SHOWN and text.isascii() and text.isprintable()
 
 
 def ago(value: Duration | Instant, now: datetime, *, of: str = "since") -> datetime:

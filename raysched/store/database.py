@@ -76,7 +76,7 @@ class Database:
                 or PostgreSQL's driver is not installed.
         """
         self.url = _locate(where)
-        self.name = self.url.database if self.is_sqlite else self.url.render_as_string()
+        self.name = self.path if self.is_sqlite else self.url.render_as_string()
         self._engine = self._sqlite() if self.is_sqlite else _postgres(self.url)
         share: dict[str, Any] = {"sqlite_begin": "BEGIN"}
         read = {**share, **({} if self.is_sqlite else _POSTGRES_READ)}
@@ -113,20 +113,8 @@ class Database:
         Raises:
             StoreError: the database refused, or could not be reached.
         """
-        with self.speaking(what), self._engines[mode].begin() as connection:
+        with speaking(what, self.name), self._engines[mode].begin() as connection:
             yield connection
-
-    @contextmanager
-    def speaking(self, what: str) -> Iterator[None]:
-        """Turn what a driver says into a StoreError. Raises: StoreError."""
-        try:
-            yield
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            said = error.orig if isinstance(error, DBAPIError) and error.orig else error
-            # Only the first lines: SQLAlchemy adds the statement, drivers the values.
-            why = f"{self.name}: {' '.join(str(said).split())[:300]}"
-            fix = next((fix for words, fix in _FIXES if any(w in why for w in words)), None)
-            raise StoreError(what, why=why, fix=fix) from error
 
     def create(self) -> None:
         """Make SQLite's file, readable by its owner alone, if it is not there.
@@ -160,6 +148,19 @@ class Database:
 
     def _sqlite(self) -> Engine:
         return _sqlite_engine(partial(_connect_to_write, self.path), QueuePool, max_overflow=-1)
+
+
+@contextmanager
+def speaking(what: str, name: str) -> Iterator[None]:
+    """Turn what a driver says of the database `name` into a StoreError. Raises: StoreError."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        # SQLAlchemy's own text adds the statement, which helps no user.
+        said = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        why = f"{name}: {' '.join(str(said).split())[:300]}"
+        fix = next((fix for words, fix in _FIXES if any(each in why for each in words)), None)
+        raise StoreError(what, why=why, fix=fix) from error
 
 
 @contextmanager

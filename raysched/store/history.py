@@ -54,8 +54,9 @@ class History:
         """Make rows durable as one file of a day; returns the file's path below home.
 
         The name stands for the rows: the same name always brings the same rows.
-        Written again, it replaces its file by an equal one, or changes nothing
-        when a merged file holds it. No rows make no file, and the path is "".
+        Written again it changes nothing, whether its file is still there or was merged
+        into another, whose path is returned then. No rows make no file, and the path
+        is "".
 
         Raises:
             StoreError: the rows do not fit the schema or the day, the name is no
@@ -72,10 +73,12 @@ class History:
             self.home.stage(temp, lambda file: parquet.write(file, table.schema, [table]))
             # If this process dies here, the staged file is swept up by `recover`.
             with self._names:
-                if held := self._merged_with(dataset, day, name):
+                held = self._roll_up and self._roll_up.holder(dataset, day, name)
+                if held:
                     self.home.discard(temp)
+                    self.home.sync(layout.folder(dataset, day))  # the first try may not have
                     return held
-                self.home.place(temp, rel)
+                self.home.claim(temp, rel)
                 self._settled.discard((dataset, day))
         return rel
 
@@ -148,15 +151,6 @@ class History:
             return 0  # object stores expire what is left under `.staging` by a lifecycle rule
         with storing("the history's leftovers cannot be removed."):
             return self._roll_up.recover()
-
-    def _merged_with(self, dataset: str, day: date, name: str) -> str | None:
-        """The merged file that holds this name's rows already."""
-        if self._roll_up is None:
-            return None  # nothing is ever merged there
-        for rel in layout.files(self.home, dataset, day):
-            if layout.is_merged(rel.rpartition("/")[2]) and name in self._roll_up.sources(rel):
-                return rel
-        return None
 
 
 def _check_day(dataset: str, day: date, table: pa.Table) -> None:

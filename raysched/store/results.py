@@ -2,9 +2,8 @@
 
 Law: a value is judged by its real type, and only known types are ever asked
 anything. Whatever else a job returns is refused with an error that names the
-type and says what to return; no value can crash the worker or escape from
-`results/`. A Parquet result is staged by the worker and published by the
-scheduler, which trusts no path that it is given.
+type and says what to return. A Parquet result is staged by the worker and
+published by the scheduler, which trusts no path that it is given.
 """
 
 from __future__ import annotations

@@ -142,8 +142,31 @@ def _batches(value: Any, name: str) -> pa.RecordBatchReader | None:
         reader = pa.RecordBatchReader.from_stream(value)
     else:
         return None
-    _check_schema(reader.schema, name)
-    return reader
+    plain = pa.schema(
+        [_plain_field(field) for field in reader.schema],
+        metadata=reader.schema.metadata,
+    )
+    _check_schema(plain, name)
+    return reader if plain.equals(reader.schema) else reader.cast(plain)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type without Arrow's views, which Polars sends and pandas cannot read back nested."""
+    if kind in (pa.string_view(), pa.binary_view()):
+        return pa.large_string() if kind == pa.string_view() else pa.large_binary()
+    if pa.types.is_dictionary(kind) and kind.value_type != (value := _plain_type(kind.value_type)):
+        return pa.dictionary(pa.int32(), value, kind.ordered)
+    if pa.types.is_list(kind) or pa.types.is_list_view(kind):
+        return pa.list_(_plain_field(kind.value_field))
+    if pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(_plain_field(kind.value_field))
+    if pa.types.is_struct(kind):
+        return pa.struct([_plain_field(field) for field in kind])
+    return kind
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return field.with_type(_plain_type(field.type))
 
 
 def _from_frame(frame: Any, name: str) -> pa.Table:

@@ -1,131 +1,35 @@
 """The state database: what the scheduler must not forget, in one SQL database.
 
 Law: every write is one short transaction that first makes sure that no other
-scheduler has taken over. All text of a user's is kept as ASCII JSON, which every
-database stores unchanged, with NUL and half surrogate pairs in it too. Versions of
-jobs and their code are never deleted: they are small, and they are the history of
-what was deployed.
+scheduler has taken over. Versions of jobs and their code are never deleted:
+they are small, and they are the history of what was deployed.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import threading
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Dialect,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Row,
-    Select,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    inspect,
-    select,
-    text,
-    tuple_,
-    union,
-    update,
-)
+from sqlalchemy import Connection, Dialect, Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from raysched.core.model import Run, run_from_json, run_to_json
-from raysched.core.records import run_row
+from raysched.core.model import Run, run_to_json
 from raysched.engine.ports import Changes, Clock, JobRecord, Snapshot, Version
 from raysched.errors import NotFound, StaleEpoch, StoreError
-from raysched.spec.job import JobSpec, spec_from_json
-from raysched.spec.units import from_us, shown, to_us
+from raysched.spec.units import shown, to_us
+from raysched.store import loading
 from raysched.store.database import Database
+from raysched.store.loading import storable
 from raysched.store.schema import FOLDER_TIME
-
-#: The nth statements take a database of version n to n + 1; new databases are made whole.
-_MIGRATIONS: tuple[tuple[str, ...], ...] = ()
-_VERSION = len(_MIGRATIONS) + 1
+from raysched.store.tables import NUMBERED, code, jobs, make_tables, meta, outbox, runs, versions
 
 _DAY_US = 86_400_000_000
+_JOB_CHANGES = ("version", "deployed_us", "decided_us", "last_end_us", "pause")
 _CHUNK = 1_000  # lines of one run that share a row of the outbox
-_RANGE = 1_000  # keys in one IN
-
-_NUMBERS = ("n", "seq")  # what the database gives a row
-
-_tables = MetaData()
-_Number = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers only INTEGER by itself
-# Byte by byte, as in SQLite, so that a prefix is a range of the index.
-_Id = Text().with_variant(Text(collation="C"), "postgresql")
-
-meta = Table(
-    "meta",
-    _tables,
-    Column("key", Text, primary_key=True),
-    Column("value", Text, nullable=False),
-)
-versions = Table(
-    "versions",
-    _tables,
-    Column("job", Text, primary_key=True),
-    Column("version", Text, primary_key=True),
-    Column("code_hash", Text, nullable=False),
-    Column("created_us", BigInteger, nullable=False),
-    Column("spec", Text, nullable=False),
-)
-code = Table(
-    "code",
-    _tables,
-    Column("hash", Text, primary_key=True),
-    Column("blob", LargeBinary, nullable=False),
-)
-jobs = Table(
-    "jobs",
-    _tables,
-    Column("name", Text, primary_key=True),
-    Column("version", Text, nullable=False),
-    Column("deployed_us", BigInteger, nullable=False),
-    Column("decided_us", BigInteger, nullable=False),
-    Column("last_end_us", BigInteger, nullable=False),
-    Column("pause", Text),
-    ForeignKeyConstraint(["name", "version"], ["versions.job", "versions.version"]),
-)
-runs = Table(  # the unfinished ones, numbered in the order of their creation
-    "runs",
-    _tables,
-    Column("n", _Number, primary_key=True),
-    Column("run_id", _Id, nullable=False, unique=True),
-    Column("job", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("doc", Text, nullable=False),
-)
-outbox = Table(  # a row holds a list of rows of history; `day` counts days since 1970
-    "outbox",
-    _tables,
-    Column("seq", _Number, primary_key=True),
-    Column("dataset", Text, nullable=False),
-    Column("day", Integer, nullable=False),
-    Column("run_id", _Id),
-    Column("doc", Text, nullable=False),
-    # Of runs alone: an index of all rows would double what a commit costs.
-    Index(
-        "outbox_run",
-        "run_id",
-        sqlite_where=text("dataset = 'runs'"),
-        postgresql_where=text("dataset = 'runs'"),
-    ),
-    sqlite_autoincrement=True,  # a number never comes back, so that order is age
-)
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _EPOCH = select(meta.c.value).where(meta.c.key == "epoch")
@@ -165,15 +69,15 @@ class SqlStore:
         what = f"the state database {self._db.name} cannot be opened."
         self._db.create()
         with self._turn, self._db.transaction("write", what) as connection:
-            _make_tables(connection, self._db)
+            make_tables(connection, self._db.name)
             found = connection.execute(_EPOCH.with_for_update()).scalar_one()
             epoch = str(int(found) + 1)
             connection.execute(update(meta).where(meta.c.key == "epoch").values(value=epoch))
         # From here on no older scheduler can change anything, so the snapshot may be
         # taken at leisure.
         self._epoch = epoch
-        with self._db.transaction("read", what) as connection, _no_collection():
-            return _snapshot(connection, int(epoch))
+        with self._db.transaction("read", what) as connection:
+            return loading.snapshot(connection, int(epoch))
 
     def close(self) -> None:
         """Close the connections."""
@@ -199,7 +103,7 @@ class SqlStore:
             ) from error
 
     @contextmanager
-    def fenced(self, mode: Any, what: str) -> Iterator[Connection]:
+    def fenced(self, mode: Literal["write", "share"], what: str) -> Iterator[Connection]:
         """A transaction of mode `write` or `share`, refused once this scheduler is outdated.
 
         Raises:
@@ -255,36 +159,10 @@ class SqlStore:
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            return unsealed(connection, dataset, run_id)
+            return loading.unsealed(connection, dataset, run_id)
 
     def _reading(self) -> Any:
         return self._db.transaction("read", "the state database cannot be read.")
-
-
-def storable(name: str) -> bool:
-    """Whether a text can be looked for: PostgreSQL has no NUL, nobody half a surrogate pair."""
-    return "\0" not in name and name.isprintable()
-
-
-def unsealed(connection: Connection, dataset: str, run_id: str | None) -> list[dict[str, Any]]:
-    """Return the rows of a dataset that a database holds; of all runs, or of one."""
-    if run_id is not None and not storable(run_id):
-        return []
-    found: Select[Any] = select(outbox.c.doc).where(outbox.c.dataset == dataset)
-    live: Select[Any] = select(runs.c.doc, versions.c.spec).join(
-        versions, (versions.c.job == runs.c.job) & (versions.c.version == runs.c.version)
-    )
-    if run_id is not None:
-        found, live = found.where(outbox.c.run_id == run_id), live.where(runs.c.run_id == run_id)
-    docs = connection.execute(found.order_by(outbox.c.seq)).scalars().all()
-    rows = [row for doc in docs for row in json.loads(doc)]
-    if dataset == "runs":
-        specs: dict[str, JobSpec] = {}
-        for doc, spec in connection.execute(live.order_by(runs.c.n)):
-            if spec not in specs:
-                specs[spec] = spec_from_json(json.loads(spec))
-            rows.append(run_row(run_from_json(json.loads(doc)), specs[spec]))
-    return rows
 
 
 class _Statements:
@@ -298,8 +176,8 @@ class _Statements:
         self._dialect = dialect
         self._code = self._insert(code, new_only=True)
         self._versions = self._insert(versions, new_only=True)
-        self._jobs = self._insert(jobs, key="name")
-        self._runs = self._insert(runs, key="run_id")
+        self._jobs = self._insert(jobs, "name", changing=_JOB_CHANGES)
+        self._runs = self._insert(runs, "run_id", changing=("doc",))
         self._outbox = self._insert(outbox)
         self._drop_job = self._compiled(delete(jobs).where(jobs.c.name == bindparam("name")))
         self._drop_run = self._compiled(delete(runs).where(runs.c.run_id == bindparam("run_id")))
@@ -319,16 +197,18 @@ class _Statements:
         )
         return ((statement, values) for statement, values in parts if values)
 
-    def _insert(self, table: Table, *, key: str = "", new_only: bool = False) -> str:
-        """An insert; with `key`, it changes the row that has it, and a run keeps its number."""
-        given = [column.name for column in table.columns if column.name not in _NUMBERS]
+    def _insert(
+        self, table: Table, key: str = "", changing: Iterable[str] = (), *, new_only: bool = False
+    ) -> str:
+        """An insert; where the key is known, the row keeps its number and the rest changes."""
+        given = [column.name for column in table.columns if column.name not in NUMBERED]
         insert = sqlite.insert if self._dialect.name == "sqlite" else postgresql.insert
         statement = insert(table).values({name: bindparam(name) for name in given})
         if new_only:
             statement = statement.on_conflict_do_nothing()
         elif key:
-            changed = {name: statement.excluded[name] for name in given if name != key}
-            statement = statement.on_conflict_do_update(index_elements=[key], set_=changed)
+            changes = {name: statement.excluded[name] for name in changing}
+            statement = statement.on_conflict_do_update(index_elements=[key], set_=changes)
         return self._compiled(statement)
 
     def _compiled(self, statement: Any) -> str:
@@ -398,97 +278,3 @@ def _outbox_row(
         "run_id": run_id,
         "doc": _encode(rows),
     }
-
-
-def _make_tables(connection: Connection, db: Database) -> None:
-    """Make or migrate the tables."""
-    if not db.is_sqlite:  # two schedulers may come first at once
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('raysched'))"))
-    if inspect(connection).has_table("meta"):
-        check_version(connection, db.name)
-        found = connection.execute(select(meta.c.value).where(meta.c.key == "version")).scalar_one()
-        for statement in (s for step in _MIGRATIONS[int(found) - 1 :] for s in step):
-            connection.execute(text(statement))
-        connection.execute(update(meta).where(meta.c.key == "version").values(value=str(_VERSION)))
-        return
-    _tables.create_all(connection, checkfirst=False)
-    first = {"version": str(_VERSION), "id": uuid.uuid4().hex, "epoch": "0"}
-    connection.execute(meta.insert(), [{"key": k, "value": v} for k, v in first.items()])
-
-
-def check_version(connection: Connection, name: str) -> None:
-    """Check that a database is one that this raysched knows.
-
-    Raises:
-        StoreError: a newer raysched made it, or something else did.
-    """
-    found = connection.execute(select(meta.c.value).where(meta.c.key == "version")).scalar()
-    if found is None or not found.isdecimal():
-        raise StoreError(
-            f"{name} is not a raysched state database.",
-            why="its table meta names no version.",
-            fix="choose another home, or another database.",
-        )
-    if int(found) > _VERSION:
-        raise StoreError(
-            f"the state database {name} has version {found}; this raysched knows {_VERSION}.",
-            why="a newer raysched has opened it.",
-            fix="upgrade raysched here.",
-        )
-
-
-def _snapshot(connection: Connection, epoch: int) -> Snapshot:
-    try:
-        found = _versions(connection)
-        return Snapshot(
-            epoch=epoch,
-            jobs={row.name: _job(row, found) for row in connection.execute(select(jobs))},
-            runs=_runs(connection),
-            versions=found,
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            "the state database holds what this raysched cannot read.",
-            why=repr(error)[:300],
-            fix="upgrade raysched, or restore the database from a backup.",
-        ) from error
-
-
-def _versions(connection: Connection) -> dict[tuple[str, str], Version]:
-    """The versions that jobs and unfinished runs need."""
-    needed = union(select(jobs.c.name, jobs.c.version), select(runs.c.job, runs.c.version))
-    query = select(versions.c.job, versions.c.version, versions.c.code_hash, versions.c.spec)
-    query = query.where(tuple_(versions.c.job, versions.c.version).in_(needed))
-    return {
-        (job, version): Version(
-            spec=spec_from_json(json.loads(spec)), code_hash=code_hash, version=version
-        )
-        for job, version, code_hash, spec in connection.execute(query)
-    }
-
-
-def _job(row: Row[Any], found: Mapping[tuple[str, str], Version]) -> JobRecord:
-    return JobRecord(
-        current=found[row.name, row.version],
-        deployed_at=from_us(row.deployed_us),
-        decided=from_us(row.decided_us),
-        last_end=from_us(row.last_end_us),
-        pause=None if row.pause is None else json.loads(row.pause),
-    )
-
-
-def _runs(connection: Connection) -> Sequence[Run]:
-    docs = connection.execute(select(runs.c.doc).order_by(runs.c.n)).scalars()
-    return tuple(run_from_json(json.loads(doc)) for doc in docs)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the cyclic collector off: a million new objects, none of them garbage, cost it seconds."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

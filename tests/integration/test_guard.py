@@ -8,7 +8,6 @@ a line on their input, and a process is gone when its pidfd says so.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import random
@@ -18,7 +17,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from pathlib import Path
 
@@ -27,8 +25,8 @@ import pytest
 from raysched.errors import RayschedError
 from raysched.runners.guard import procs
 from raysched.runners.guard.caplog import LINE_MAX, CappedLog
+from raysched.runners.watch import Guard, last_words, stop, sweep
 from raysched.runners.words import mark_of, read_lines
-from raysched.runners.watch import Guard, last_words, stop
 
 KEY = "flights-daily@2026-11-22T06:00:00Z#1"
 PATIENCE_S = 20
@@ -78,7 +76,7 @@ LEFT_BEHIND = {
     "a daemon that forked twice": (
         "spawn('import os, sys, time; w = int(sys.argv[1])\\n"
         "if os.fork(): os._exit(0)\\nos.setsid()\\nif os.fork(): os._exit(0)\\n"
-        "os.write(w, b\"%d \" % os.getpid())\\n' + HANG)"
+        'os.write(w, b"%d " % os.getpid())\\n\' + HANG)'
     ),
     "a child that ignores SIGTERM": (
         "spawn('import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); ' + SLEEP + HANG)"
@@ -86,7 +84,7 @@ LEFT_BEHIND = {
     "fifty processes": (
         "spawn('import os, sys, time; w = int(sys.argv[1])\\n"
         "for _ in range(49):\\n  if os.fork(): break\\n"
-        "os.write(w, b\"%d \" % os.getpid())\\n' + HANG)"
+        'os.write(w, b"%d " % os.getpid())\\n\' + HANG)'
     ),
     "a fork of the worker": (
         "[pid for pid in [os.fork()] if pid or os.setsid() or time.sleep(600)]"
@@ -100,14 +98,17 @@ class WorkerProcess:
     def __init__(self, directory: Path, script: str, out: Path) -> None:
         self.directory = directory
         read, write = os.pipe()
+        program = PRELUDE + textwrap.dedent(script)
         with out.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PRELUDE + textwrap.dedent(script), str(directory), str(write)],
+                [sys.executable, "-c", program, str(directory), str(write)],
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=file,
                 pass_fds=[write],
                 start_new_session=True,
+                # Unbuffered, C's output too would come at once.
+                env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
             )
         os.close(write)
         self._reports = os.fdopen(read)
@@ -181,8 +182,9 @@ def wait_until_gone(pid: int, within_s: float = PATIENCE_S) -> None:
 
 
 def texts(lines, stream=None) -> list[str]:
-    pairs = [(it["stream"], it["text"]) if isinstance(it, dict) else (it.stream, it.text)
-             for it in lines]
+    pairs = [
+        (it["stream"], it["text"]) if isinstance(it, dict) else (it.stream, it.text) for it in lines
+    ]
     return [text for its, text in pairs if stream in (None, its)]
 
 
@@ -228,8 +230,10 @@ def test_a_segfault_right_after_a_print_keeps_the_line(worker):
     [("os._exit(0)", 0), ("os.kill(os.getpid(), 9)", -9), ("os.abort()", -signal.SIGABRT)],
 )
 def test_a_worker_that_ends_without_a_word_keeps_its_lines(worker, death, code):
-    w = worker(f"watch(); print('out'); print('err', file=sys.stderr); print('b', end=''); "
-               f"sys.stdout.flush(); {death}")
+    w = worker(
+        f"watch(); print('out'); print('err', file=sys.stderr); print('b', end=''); "
+        f"sys.stdout.flush(); {death}"
+    )
     assert w.end() == code
     assert sorted(texts(w.last_words().lines)) == ["b", "err", "out"]
 
@@ -367,8 +371,9 @@ def test_a_stop_right_after_the_attempt_began_is_obeyed(worker):
 
 
 def test_a_stop_for_another_key_or_without_an_attempt_does_nothing(worker, directory):
-    w = worker("report(1); wait(); watch('A'); guard.release(); watch('B'); report(2); wait(); "
-               "release()")
+    w = worker(
+        "report(1); wait(); watch('A'); guard.release(); watch('B'); report(2); wait(); release()"
+    )
     w.report()
     assert stop(w.address, "A") is False
     w.go_on()
@@ -447,9 +452,11 @@ def test_a_second_stop_shortens_the_grace(worker):
 
 @pytest.mark.parametrize("left", LEFT_BEHIND)
 def test_what_an_attempt_left_running_is_killed_at_its_release(worker, left):
-    w = worker(f"watch(); report({LEFT_BEHIND[left]}); release(); "
-               "report(sum(1 for p in Path('/proc').glob('[0-9]*/stat')"
-               " if p.read_text().rpartition(')')[2].split()[1] == str(os.getpid()))); wait()")
+    w = worker(
+        f"watch(); report({LEFT_BEHIND[left]}); release(); "
+        "report(sum(1 for p in Path('/proc').glob('[0-9]*/stat')"
+        " if p.read_text().rpartition(')')[2].split()[1] == str(os.getpid()))); wait()"
+    )
     pids = w.report()
     words = w.report()
     for pid in pids:
@@ -502,8 +509,10 @@ def test_after_a_release_the_worker_has_its_own_output_and_environment_back(work
 
 
 def test_a_jobs_children_inherit_nothing_but_the_three_standard_descriptors(worker):
-    w = worker("watch(); subprocess.run('ls /proc/self/fd; echo $RAYSCHED_ATTEMPT_MARK', "
-               "shell=True, close_fds=False); release()")
+    w = worker(
+        "watch(); subprocess.run('ls /proc/self/fd; echo $RAYSCHED_ATTEMPT_MARK', "
+        "shell=True, close_fds=False); release()"
+    )
     *fds, mark = texts(w.report()["lines"])
     assert set(fds) <= {"0", "1", "2", "3"}  # 3 is the folder that ls reads
     assert mark == mark_of(KEY).decode()
@@ -524,7 +533,7 @@ def test_output_from_python_c_and_children_is_kept_with_time_stream_and_number(w
     w = worker("""
         watch()
         print('python'); print('error', file=sys.stderr)
-        libc.printf(b'c\\n'); libc.puts(b'puts'); libc.printf(b'unfinished')
+        libc.printf(b'c\\n'); libc.puts(b'puts'); libc.printf(b'C without end')
         subprocess.run('echo child; echo child error >&2', shell=True)
         os.write(1, b'descriptor\\n')
         release()
@@ -532,7 +541,7 @@ def test_output_from_python_c_and_children_is_kept_with_time_stream_and_number(w
     lines = w.report()["lines"]
     assert texts(lines, "stderr") == ["error", "child error"]
     out = texts(lines, "stdout")
-    assert out == ["python", "child", "descriptor", "c", "puts", "unfinished"]
+    assert out == ["python", "child", "descriptor", "c", "puts", "C without end"]
     assert sorted(line["line_no"] for line in lines) == list(range(1, 9))
     stamps = [line["ts_us"] for line in lines]
     assert stamps == sorted(stamps)
@@ -567,7 +576,8 @@ def test_a_flood_by_code_that_holds_the_gil_does_not_deadlock(worker):
 def test_odd_bytes_become_text_that_every_reader_copes_with(worker):
     w = worker(r"""
         watch()
-        os.write(1, b'nul\0\xff\xfe\n' + 'Z\u00fcrich\r\n'.encode() + b'\n10%\r20%\r30%\nno newline')
+        os.write(1, b'nul\0\xff\xfe\n' + 'Z\u00fcrich\r\n'.encode())
+        os.write(1, b'\n10%\r20%\r30%\nno newline')
         release()
     """)
     expected = ["nul\\x00\\xff\\xfe", "Zürich", "", "10%\r20%\r30%", "no newline"]
@@ -612,7 +622,6 @@ def test_output_is_kept_whatever_an_earlier_attempt_did_to_stdout(worker, sabota
     w = worker(f"watch(); {sabotage}; release(); watch(); print('still'); release()")
     w.report()
     assert texts(w.report()["lines"]) == ["still"]
-    assert w.end() == 0
 
 
 # The cap
@@ -666,27 +675,30 @@ def test_a_flood_without_a_newline_costs_the_guard_little_memory(worker):
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_arrives_lines_stay_whole_ordered_and_within_the_cap(limit, seed):
     rng = random.Random(seed)
-    log, taken, written = CappedLog(limit), b"", [b"", b""]
-    for _ in range(400):
+    log, taken, count = CappedLog(limit), b"", 0
+    for _ in range(200):
         stream = rng.randrange(2)
-        size = rng.choice([0, 1, 10, 100, 5000, LINE_MAX])
-        chunk = bytes(rng.choices(b"ab\n", [10, 10, rng.choice([0, 1, 5])], k=size))
-        written[stream] += chunk
-        log.feed(stream, chunk, 0)
+        name = ("out", "err")[stream]
+        lines = [f"{name} {'x' * rng.randrange(rng.choice([1, 30, 3000]))}." for _ in range(9)]
+        chunk = "".join(f"{line}\n" for line in lines).encode()
+        at = rng.randrange(len(chunk))
+        for part in (chunk[:at], chunk[at:]):
+            log.feed(stream, part, count)
+        count += len(lines)
         if rng.random() < 0.1:
             taken += log.take()
     log.close(0)
     lines = read_lines(taken + log.rest())
-    numbers = [line.line_no for line in lines]
-    assert numbers == sorted(set(numbers))
+    assert [line.line_no for line in lines] == sorted({line.line_no for line in lines})
+    assert lines[-1].line_no == count
     kept = [line for line in lines if not line.text.startswith("[raysched")]
-    for stream, name in enumerate(["stdout", "stderr"]):
-        whole = {*written[stream].decode().split("\n")}
-        for line in kept:
-            if line.stream == name and len(line.text) < LINE_MAX // 2:
-                assert any(line.text == it or it.endswith(line.text) for it in whole)
-    # The newest record stays even beyond the cap.
-    assert sum(len(line.text) for line in kept) <= limit + LINE_MAX + 1
+    for line in kept:
+        assert line.text.startswith(line.stream[3:])
+        assert line.text.endswith(".")
+    gaps = [line for line in lines if line not in kept]
+    assert len(gaps) == (len(kept) < count)
+    newest = 9 * 3010  # stays even beyond the cap
+    assert sum(len(line.text) for line in kept) <= max(limit, newest)
 
 
 def test_a_line_too_long_is_cut_between_characters():
@@ -766,12 +778,30 @@ def test_a_new_guard_spares_what_was_there_before_the_attempt(worker):
 def test_the_memory_of_children_is_sampled(worker):
     w = worker("""
         watch()
-        child = subprocess.Popen([sys.executable, '-c',
-            'b = bytearray(100 << 20)\\nfor n in range(0, len(b), 4096): b[n] = 1\\ninput()'],
-            stdin=subprocess.PIPE)
-        time.sleep(1.6); child.communicate(b'\\n'); release()
+        spawn('b = bytearray(100 << 20)\\n'
+              'for n in range(0, len(b), 4096): b[n] = 1\\n' + SLEEP + HANG)
+        time.sleep(2)  # at least two samples
+        release()
     """)
     assert 100 << 20 < w.report()["peak_children_bytes"] < 200 << 20
+
+
+def test_a_worker_that_can_start_no_guard_any_more_still_ends_its_attempt(worker):
+    w = worker("""
+        watch(); print('x'); report(1); wait()
+        sys.executable = '/nonexistent'
+        report(2); wait(); print('y'); release()
+    """)
+    w.report()
+    guard = w.guard()
+    w.go_on()
+    w.report()
+    os.kill(guard, signal.SIGKILL)
+    w.go_on()
+    (line,) = texts(w.report()["lines"])
+    assert "no other could be started" in line
+    assert w.end() == 0
+    sweep(w.directory)  # a guard that was killed could not clean up
 
 
 def test_a_directory_with_a_long_name_and_a_key_of_any_kind_will_do(tmp_path):

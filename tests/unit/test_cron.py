@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -76,6 +77,11 @@ CHANGES = [
         ["11-01 01:00-0400", "11-01 01:30-0400", "11-01 01:00-0500", "11-01 01:30-0500"],
     ),
     (
+        "a second pass is not passed over for next year's label at the same offset",
+        ("*/30 2 25 10 *", "Europe/Berlin", "2026-10-25T02:20"),
+        ["10-25 02:30+0200", "10-25 02:00+0100", "10-25 02:30+0100", "10-25 02:00+0200"],
+    ),
+    (
         "an hourly alias follows the clock",
         ("@hourly", "America/New_York", "2026-11-01T00:30"),
         ["11-01 01:00-0400", "11-01 01:00-0500", "11-01 02:00-0500"],
@@ -133,6 +139,21 @@ CHANGES = [
 )
 def test_clock_changes(given_, expected):
     assert labels(*given_, len(expected)) == expected
+
+
+@pytest.mark.parametrize("minute", [0, 15, 40, 59])
+def test_asked_within_the_second_pass_a_fixed_time_is_over_until_the_fold_ends(minute):
+    cron = CronExpression.parse("0,30,45 1,2 * * *")
+    now = utc("2026-11-01T06:00") + timedelta(minutes=minute)  # 01:00 to 01:59, again
+    assert cron.after(now, NEW_YORK) == utc("2026-11-01T07:00")
+    assert cron.before(now, NEW_YORK) == utc("2026-11-01T05:45")
+
+
+def test_looking_back_a_second_pass_is_not_passed_over_for_last_years_label():
+    cron = CronExpression.parse("*/30 2 25 10 *")
+    slots = [utc(f"2026-10-25T0{text}") for text in ("0:00", "0:30", "1:00", "1:30")]
+    for earlier, later in pairwise(slots):
+        assert cron.before(later - TICK, BERLIN) == earlier
 
 
 def test_seconds_collapse_in_a_gap_when_minute_and_hour_are_fixed():

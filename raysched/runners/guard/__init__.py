@@ -11,7 +11,9 @@ next to nothing beside each worker:
 
     __main__.py   what Python is started with: finds the modules below
     program.py    the event loop and what it decides
+    attempt.py    the attempt under way, as the guard knows it
     caplog.py     an attempt's output, whole lines, capped
     procs.py      the process table: who descends from the worker, ending them
+    sockets.py    what the guard hears and answers through
     wire.py       the messages between guard, worker and callers
 """

@@ -70,7 +70,8 @@ class CappedLog:
 
     def note(self, text: str, ts_us: int) -> None:
         """Add a line of raysched's own, whatever the cap."""
-        packed = self._pack(1, f"[raysched: {text}]\n".encode(), ts_us, self._take_numbers(1))
+        line = f"[raysched: {' '.join(text.split())}]\n".encode()  # a process may name itself "\n"
+        packed = self._pack(1, line, ts_us, self._take_numbers(1))
         if self._head_open:
             self._head += packed
         else:

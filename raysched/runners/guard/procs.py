@@ -34,6 +34,28 @@ class Process(NamedTuple):
         return self.pid, self.start
 
 
+class Worker:
+    """The process under guard."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._process = look(pid)
+        try:
+            self.handle = os.pidfd_open(pid)
+        except OSError:
+            self.handle = -1
+
+    def alive(self) -> bool:
+        """Return whether the process is still there."""
+        now = look(self.pid)
+        return bool(self._process and now and now.start == self._process.start and not now.dead)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to this process and to no later one of its pid."""
+        if self._process:
+            send(self._process, number)
+
+
 def table() -> dict[int, Process]:
     """Return every process that is to be seen, dead ones that nobody waited for included."""
     found = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())

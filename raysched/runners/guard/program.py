@@ -23,36 +23,16 @@ from math import inf
 from typing import NamedTuple
 
 from raysched.runners.guard import procs, wire
-from raysched.runners.guard.caplog import LINE_MAX, CappedLog
+from raysched.runners.guard.attempt import Attempt, now_us
+from raysched.runners.guard.caplog import LINE_MAX
+from raysched.runners.guard.procs import Worker
+from raysched.runners.guard.sockets import Connection, listen, same_user
 from raysched.runners.guard.wire import Frame, Inbox, Kind
 
 SAMPLE_SHARE = 50  # sampling takes no more than one part in this many of a core
 PATIENCE_S = 5.0  # for processes that do not die of SIGKILL, and pipes that do not end
 LOOK_S = 0.25  # how often the worker is looked for on kernels without pidfd
 PEER_FRAME_MAX = 4096
-_RECEIVE = 65536
-
-
-class Worker:
-    """The process under guard."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self._process = procs.look(pid)
-        try:
-            self.handle = os.pidfd_open(pid)
-        except OSError:
-            self.handle = -1
-
-    def alive(self) -> bool:
-        """Return whether the process is still there."""
-        now = procs.look(self.pid)
-        return bool(self._process and now and now.start == self._process.start and not now.dead)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to this process and to no later one of its pid."""
-        if self._process:
-            procs.send(self._process, number)
 
 
 class Inherited(NamedTuple):
@@ -63,64 +43,6 @@ class Inherited(NamedTuple):
     timer: int  # set by the worker, to have the mailbox looked at
     stdout: int  # pipes
     stderr: int
-
-
-class Attempt:
-    """The attempt under way, as the guard knows it."""
-
-    def __init__(self, terms: wire.Watch) -> None:
-        self.mark = terms.mark
-        self.baseline = terms.baseline
-        self.deadline = terms.began + terms.timeout_s
-        self.sample_at = terms.began + wire.SAMPLE_S
-        self.start = procs.ticks_at(terms.began)
-        self.variable = wire.MARK_VARIABLE.encode() + b"=" + terms.mark
-        self.log = CappedLog(terms.log_limit, terms.first_line)
-        self.verdict = 0
-        self.condemned = False  # the worker is being killed: no answer any more
-        self.peak = 0
-        self.seen: frozenset[wire.Identity] = frozenset()
-        self.zombies: list[int] = []
-        if terms.notice:
-            self.log.note(terms.notice.decode(), _now_us())
-
-    def words(self) -> bytes:
-        """Return the last words: what was not handed out yet, and the verdict."""
-        return wire.Words(self.verdict, self.peak, self.zombies, self.log.rest()).pack()
-
-
-class Connection:
-    """A socket on which frames come in and go out, neither of which ever blocks."""
-
-    def __init__(self, sock: socket.socket, inbox: Inbox) -> None:
-        sock.setblocking(False)
-        self.sock = sock
-        self.inbox = inbox
-        self.outbox = b""
-
-    def receive(self) -> bool:
-        """Take in what has come; return False once the other side is gone."""
-        try:
-            while chunk := self.sock.recv(_RECEIVE):
-                self.inbox.feed(chunk)
-                if len(chunk) < _RECEIVE:
-                    return True  # all of it; an end would wake the guard again
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
-
-    def push(self, data: bytes = b"") -> None:
-        """Send what the socket takes now, and keep the rest for later."""
-        self.outbox += data
-        try:
-            while self.outbox:
-                self.outbox = self.outbox[self.sock.send(self.outbox) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.outbox = b""  # nobody is left to read it
 
 
 class Program:
@@ -195,17 +117,18 @@ class Program:
             # A release that was sent before this moment still counts.
             self._hear_worker()
             if self._attempt is attempt:
-                self._condemn(attempt, attempt.verdict or wire.VERDICTS.index("timed_out"))
+                attempt.timed_out()
+                self._condemn(attempt)
         elif now >= attempt.sample_at:
             self._sample(attempt)
 
     def _sample(self, attempt: Attempt) -> None:
-        began = time.monotonic()
+        began = time.thread_time()
         below = self._below(attempt)
         attempt.seen = frozenset(process.identity for process in below)
         attempt.peak = max(attempt.peak, sum(procs.resident(process.pid) for process in below))
-        now = time.monotonic()
-        attempt.sample_at = now + max(wire.SAMPLE_S, SAMPLE_SHARE * (now - began))
+        cost = time.thread_time() - began
+        attempt.sample_at = time.monotonic() + max(wire.SAMPLE_S, SAMPLE_SHARE * cost)
 
     # Output
 
@@ -220,7 +143,7 @@ class Program:
         if not chunk:  # the worker and all that it started are gone, or have closed their ends
             self._off(pipe)
         elif self._attempt:
-            self._attempt.log.feed(self._pipes.index(pipe), chunk, _now_us())
+            self._attempt.log.feed(self._pipes.index(pipe), chunk, now_us())
 
     def _drain(self) -> None:
         """Read what is in the pipes at this moment, and no more: a flood has no end."""
@@ -237,8 +160,9 @@ class Program:
         self._hear_worker()
 
     def _hear_worker(self) -> None:
-        self._open_mail()
         there = self._control.receive()
+        # In this order: whatever attempt a frame is about, its terms were laid down before.
+        self._open_mail()
         for frame in self._control.inbox.frames():
             self._obey(frame)
         if not there:
@@ -287,7 +211,7 @@ class Program:
             below = self._below(attempt)
             attempt.zombies = [it.pid for it in below if it.dead and it.parent == self._worker.pid]
         self._drain()
-        attempt.log.close(_now_us())
+        attempt.log.close(now_us())
         words = attempt.words()
         self._attempt = None
         # If the worker dies before it has passed them on, they are still here.
@@ -314,8 +238,7 @@ class Program:
             sock, _ = self._listener.accept()
         except OSError:
             return
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        if struct.unpack("3i", credentials)[1] != os.getuid():
+        if not same_user(sock):
             sock.close()
             return
         caller = Connection(sock, Inbox(PEER_FRAME_MAX))
@@ -358,22 +281,21 @@ class Program:
     def _cancel(self, attempt: Attempt, grace_s: float) -> None:
         if attempt.condemned:
             return
-        attempt.verdict = attempt.verdict or wire.VERDICTS.index("cancelled")
+        attempt.cancelled()
         if grace_s > 0:
             attempt.deadline = min(attempt.deadline, time.monotonic() + grace_s)
             for process in self._below(attempt):
                 procs.send(process, signal.SIGTERM)
         else:
-            self._condemn(attempt, attempt.verdict)
+            self._condemn(attempt)
 
-    def _condemn(self, attempt: Attempt, verdict: int) -> None:
+    def _condemn(self, attempt: Attempt) -> None:
         """End the worker and all below it.
 
         The worker is stopped first and killed last: while it lives, whatever its
         descendants leave behind falls to it, and so stays within reach; while it
         stands still, it neither starts more of them nor moves on.
         """
-        attempt.verdict = verdict
         attempt.condemned = True
         self._worker.send(signal.SIGSTOP)
         procs.end_all(lambda: self._below(attempt), PATIENCE_S)
@@ -395,14 +317,13 @@ class Program:
         # Nothing of the attempt writes any more; what the kernel still holds are its last words.
         self._drain()
         attempt.zombies = []
-        attempt.log.close(_now_us())
+        attempt.log.close(now_us())
         self._write(attempt.mark, attempt.words())
 
     def _end_leftovers(self, attempt: Attempt, find: Callable[[], list[procs.Process]]) -> None:
         if killed := procs.end_all(find, PATIENCE_S):
             self._drain()
-            attempt.log.close(_now_us())
-            attempt.log.note(_obituary(killed), _now_us())
+            attempt.mourn(killed)
 
     def _below(self, attempt: Attempt) -> list[procs.Process]:
         return procs.descendants(self._worker.pid, procs.table(), attempt.baseline)
@@ -446,38 +367,6 @@ class Program:
             sys.stderr.write(f"raysched: the last words could not be written: {error}\n")
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
-def _obituary(killed: dict[wire.Identity, str]) -> str:
-    named = [f"{name} (pid {pid})" for (pid, _), name in sorted(killed.items())]
-    more = f" and {len(named) - 5} more" if len(named) > 5 else ""
-    them = "1 process" if len(named) == 1 else f"{len(named)} processes"
-    return f"ended {them} that the attempt left running: {', '.join(named[:5])}{more}"
-
-
-def listen(directory: str, pid: int) -> socket.socket:
-    """Listen on the worker's socket, whose name appears only once it answers.
-
-    It is bound through the directory's descriptor, as a socket's address holds
-    only 107 bytes.
-    """
-    folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    short = f"/proc/self/fd/{folder}"
-    hidden = f"{short}/.{pid}.sock"
-    if os.path.lexists(hidden):
-        os.unlink(hidden)
-    listener = socket.socket(socket.AF_UNIX)
-    os.umask(0o177)
-    listener.bind(hidden)
-    listener.listen(64)
-    listener.setblocking(False)
-    os.rename(hidden, f"{short}/{pid}.sock")
-    os.close(folder)
-    return listener
-
-
 def main(argv: list[str]) -> None:
     """Become a guard, given the worker's pid, the directory, and what is `Inherited`.
 
@@ -498,7 +387,8 @@ def main(argv: list[str]) -> None:
     try:
         Program(worker, directory, listener, given).run()
     finally:
-        os.unlink(f"{directory}/{pid}.sock")
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{pid}.sock")
 
 
 def _spare_from_oom() -> None:

@@ -38,10 +38,11 @@ class Home(ABC):
         """The path that `self.fs` understands."""
 
     @abstractmethod
-    def sizes(self, folder: str) -> dict[str, int | None]:
-        """Each name in a folder with its size in bytes, or None for a folder; sorted.
+    def names(self, folder: str) -> dict[str, bool]:
+        """The names in a folder, sorted, each with whether it is a folder itself.
 
-        A folder that is not there is empty.
+        A folder that is not there is empty. A listing opens and measures nothing: what
+        it names may be gone a moment later, and that must be an error then, not a gap.
         """
 
     @abstractmethod
@@ -68,8 +69,12 @@ class Home(ABC):
         """A whole small file. Raises: FileNotFoundError."""
 
     @abstractmethod
-    def _claim(self, temp: str, rel: str) -> None:
-        """Like `place`, but the first one to come keeps the name."""
+    def claim(self, temp: str, rel: str) -> None:
+        """Like `place`, but the first one to come keeps the name, for ever."""
+
+    @abstractmethod
+    def sync(self, folder: str) -> None:
+        """Make the names in a folder durable."""
 
     def new_temp(self) -> str:
         """A staging name that no other writer uses."""
@@ -94,7 +99,7 @@ class Home(ABC):
             marker = json.dumps({"id": uuid.uuid4().hex, "format": FORMAT}) + "\n"
             temp = self.new_temp()
             self.stage(temp, lambda file: file.write(marker.encode()))
-            self._claim(temp, MARKER)
+            self.claim(temp, MARKER)
             text = self.read_bytes(MARKER)  # another process may have been first
         try:
             found = json.loads(text)

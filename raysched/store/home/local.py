@@ -41,14 +41,16 @@ class LocalHome(Home):
     def path(self, rel: str) -> str:
         return os.path.join(self.root, rel)
 
-    def sizes(self, folder: str) -> dict[str, int | None]:
-        found: dict[str, int | None] = {}
-        with suppress(FileNotFoundError), os.scandir(self.path(folder)) as entries:
-            for entry in entries:
-                # A file may be renamed away between the listing and its size.
-                with suppress(FileNotFoundError):
-                    found[entry.name] = None if entry.is_dir() else entry.stat().st_size
-        return dict(sorted(found.items()))
+    def names(self, folder: str) -> dict[str, bool]:
+        try:
+            with os.scandir(self.path(folder)) as entries:
+                return dict(sorted((entry.name, entry.is_dir()) for entry in entries))
+        except FileNotFoundError:
+            return {}
+
+    def stat(self, rel: str) -> os.stat_result:
+        """What the file system knows of a file. Raises: FileNotFoundError."""
+        return os.stat(self.path(rel))
 
     def stage(self, temp: str, fill: Fill, *, keep: bool = False) -> None:
         path = self.path(temp)
@@ -72,11 +74,22 @@ class LocalHome(Home):
         os.replace(self.path(temp), final)
         sync_folder(os.path.dirname(final))
 
-    def _claim(self, temp: str, rel: str) -> None:
-        with suppress(FileExistsError):
-            os.link(self.path(temp), self.path(rel))
-        sync_folder(self.root)
+    def claim(self, temp: str, rel: str) -> None:
+        final = self.path(rel)
+        self.make_folder(os.path.dirname(final))
+        try:
+            with suppress(FileExistsError):
+                self.link(temp, rel)
+        except NotImplementedError:
+            # Files are merged under a name that was there before. Where no name can be
+            # refused to a second comer there must be no merging.
+            self.can_swap = False
+            os.replace(self.path(temp), final)
+        sync_folder(os.path.dirname(final))
         self.discard(temp)
+
+    def sync(self, folder: str) -> None:
+        sync_folder(self.path(folder))
 
     def discard(self, rel: str) -> None:
         with suppress(FileNotFoundError):

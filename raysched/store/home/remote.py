@@ -29,10 +29,10 @@ class RemoteHome(Home):
     def path(self, rel: str) -> str:
         return f"{self._root}/{rel}" if rel else self._root
 
-    def sizes(self, folder: str) -> dict[str, int | None]:
+    def names(self, folder: str) -> dict[str, bool]:
         selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
         found = {
-            info.base_name: info.size if info.type == pafs.FileType.File else None
+            info.base_name: info.type == pafs.FileType.Directory
             for info in self.fs.get_file_info(selector)
         }
         return dict(sorted(found.items()))
@@ -53,11 +53,15 @@ class RemoteHome(Home):
         self.fs.create_dir(self.path(rel).rpartition("/")[0], recursive=True)
         self.fs.move(self.path(temp), self.path(rel))
 
-    def _claim(self, temp: str, rel: str) -> None:
+    def claim(self, temp: str, rel: str) -> None:
         if self.exists(rel):
             self.discard(temp)
         else:
-            self.place(temp, rel)  # no store-wide way to be the only one; both markers are valid
+            # Two at the same instant both come here; what has one name is the same.
+            self.place(temp, rel)
+
+    def sync(self, folder: str) -> None:
+        """Nothing to do: an object store's answer means durable."""
 
     def discard(self, rel: str) -> None:
         with suppress(FileNotFoundError):

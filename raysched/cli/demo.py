@@ -1,0 +1,5 @@
+"""`raysched demo`."""
+
+
+def demo() -> None:
+    """x"""

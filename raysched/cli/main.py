@@ -1,0 +1,156 @@
+"""The `raysched` command: the list of its commands, and what becomes of an error.
+
+Exit codes: 0 success, 1 internal or connection, 2 usage, 3 the run failed, 4 timeout,
+5 cannot be placed, 6 not found; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raysched.cli import cluster, demo, jobs, runs
+from raysched.cli.output import say, say_error
+from raysched.errors import (
+    ClusterError,
+    InputError,
+    JobError,
+    NotFound,
+    RayschedError,
+    WaitTimeout,
+)
+
+_EPILOG = (
+    "Results go to stdout, everything else to stderr; -o table|json|csv. "
+    "Exit codes: 0 success, 1 internal or connection, 2 usage, 3 the run failed, "
+    "4 timeout, 5 cannot be placed, 6 not found."
+)
+
+app = typer.Typer(
+    name="raysched",
+    help="Schedule data jobs on a Ray cluster, and read what became of them.",
+    epilog=_EPILOG,
+    rich_markup_mode=None,  # Rich's boxes would double the time that --help takes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="The directory where everything durable lives. [env: RAYSCHED_HOME]"),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Take the options that stand before the command."""
+    if home is not None:
+        os.environ["RAYSCHED_HOME"] = str(home.expanduser().absolute())
+    if version:
+        from raysched import __version__
+
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def _bench(context: typer.Context) -> None:
+    """Measure this machine: raysched against bare Ray, as ratios."""
+    try:
+        from raysched.bench import main as bench
+    except ImportError as error:
+        raise ClusterError(
+            "this installation has no benchmark.", why=str(error), fix="install raysched whole."
+        ) from error
+    code = bench(context.args)
+    if isinstance(code, int) and code:
+        raise typer.Exit(code)
+
+
+for command in (cluster.up, cluster.down, cluster.status):
+    app.command(rich_help_panel="Cluster")(command)
+for command in (jobs.check, jobs.deploy, jobs.delete, jobs.pause, jobs.resume):
+    app.command()(command)
+app.command("jobs")(jobs.list_jobs)
+app.command("job")(jobs.show_job)
+app.command("next")(jobs.next_slots)
+app.command()(jobs.cron)
+app.command()(runs.trigger)
+app.command("runs")(runs.list_runs)
+app.command("run")(runs.show_run)
+for command in (runs.logs, runs.decisions, runs.explain, runs.cancel, runs.retry):
+    app.command()(command)
+app.command()(demo.demo)
+app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    _bench
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(
+            stream, "reconfigure"
+        ):  # a name that a terminal cannot write is no reason to die
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; an error is told, not raised."""
+    try:
+        code = app(list(arguments), prog_name="raysched", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has left, as `head` does. Python would complain once more while exiting.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted.")
+        return 130
+    except Exception as error:
+        if os.environ.get("RAYSCHED_DEBUG") == "1":
+            raise
+        say_error(_told(error))
+        return exit_code(error)
+    return code if isinstance(code, int) else 0
+
+
+def exit_code(error: Exception) -> int:
+    """Return the exit code that tells an error's kind."""
+    match error:
+        case NotFound():
+            return 6
+        case InputError():
+            return 2
+        case JobError():
+            return 3
+        case WaitTimeout():
+            return 4
+    return 2 if _is_usage(error) else 1
+
+
+def _told(error: Exception) -> RayschedError:
+    if isinstance(error, RayschedError):
+        return error
+    if _is_usage(error):
+        about: Any = error
+        path = about.ctx.command_path if getattr(about, "ctx", None) else "raysched"
+        return InputError(about.format_message(), fix=f"see `{path} --help`.")
+    return RayschedError(
+        f"internal error: {type(error).__name__}: {error}",
+        fix="set RAYSCHED_DEBUG=1 to see the traceback, and report it.",
+    )
+
+
+def _is_usage(error: Exception) -> bool:
+    # By its look: Typer brings its own copy of click's classes from 0.26 on.
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")

@@ -1,0 +1,123 @@
+"""The options that several commands share, and how a home is reached."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from raysched.cli.output import Format, say
+from raysched.errors import ClusterError, InvalidParameter, NotFound
+
+if TYPE_CHECKING:
+    from raysched.client import Client
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar="RAYSCHED_HOME",
+        show_default="~/raysched",
+        help="The directory where everything durable lives.",
+    ),
+]
+Output = Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")]
+All = Annotated[bool, typer.Option("--all", help="Show all rows, not only the newest 50.")]
+Since = Annotated[
+    str, typer.Option("--since", help="A duration back from now, an instant, or 'all'.")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A job's name.")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="A run's id, or a unique prefix of it.")]
+
+
+def home_of(home: Path | None) -> Path:
+    """Return the home that is meant."""
+    from raysched.client.connect import default_home
+
+    return default_home() if home is None else home.expanduser().absolute()
+
+
+def connected(home: Path | None) -> Client:
+    """Return a client of the running scheduler; nothing is started.
+
+    Raises:
+        NotRunning: nothing runs.
+    """
+    from raysched.client.connect import connect
+
+    return connect(home_of(home), start=False)
+
+
+def is_running(home: Path | None) -> bool:
+    """Whether the Ray that was started for a home is alive, or another one is named."""
+    from raysched.cluster import local
+
+    return local.find(home_of(home)) is not None or bool(os.environ.get("RAY_ADDRESS"))
+
+
+def history_of(home: Path | None) -> Path:
+    """Return the home whose files answer; a scheduler need not run, and is not asked.
+
+    Raises:
+        NotFound: there is no such home.
+    """
+    from raysched.cluster import local
+
+    place = home_of(home)
+    if local.find(place) is not None:
+        return place
+    if os.environ.get("RAY_ADDRESS"):
+        try:
+            return connected(home).home
+        except ClusterError:
+            pass
+    if not place.is_dir():
+        raise NotFound(
+            f"there is no history at {place}.",
+            why="the directory does not exist.",
+            fix="start a scheduler with `raysched up`, or name another --home.",
+        )
+    say(f"no scheduler is running; this is what the files in {place} hold.", "dim")
+    return place
+
+
+def since_of(text: str) -> str | None:
+    """Return what the client takes for `--since`."""
+    return None if text == "all" else text
+
+
+def params_of(pairs: list[str]) -> dict[str, Any]:
+    """Return parameters from `k=v` pairs: a value is JSON if it reads as JSON, else a string.
+
+    Raises:
+        InvalidParameter: no `=`, no name, or a name twice.
+    """
+    params: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            _refuse(pair, "a parameter is written name=value.", f"write -p {name or 'name'}=VALUE.")
+        if name in params:
+            _refuse(pair, f"{name!r} is given twice.", "give each parameter once.")
+        params[name] = _value(value)
+    return params
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _not_json(text: str) -> NoReturn:
+    raise ValueError(text)  # Python reads NaN and Infinity, JSON has none
+
+
+def _refuse(pair: str, why: str, fix: str) -> NoReturn:
+    from raysched.spec.units import shown
+
+    raise InvalidParameter(f"-p {shown(pair)} is refused.", why=why, fix=fix)

@@ -1,0 +1,114 @@
+"""What the state database holds, read back as values and as rows of history.
+
+Law: reads only, on a connection that the caller opened.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select, tuple_, union
+
+from raysched.core.model import Run, run_from_json
+from raysched.core.records import run_row
+from raysched.engine.ports import JobRecord, Snapshot, Version
+from raysched.errors import StoreError
+from raysched.spec.job import JobSpec, spec_from_json
+from raysched.spec.units import from_us
+from raysched.store.tables import jobs, outbox, runs, versions
+
+
+def storable(name: str) -> bool:
+    """Whether a text can be looked for: PostgreSQL has no NUL, nobody half a surrogate pair."""
+    try:
+        return b"\0" not in name.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def unsealed(connection: Connection, dataset: str, run_id: str | None) -> list[dict[str, Any]]:
+    """Return the rows of a dataset that a database holds; of all runs, or of one."""
+    if run_id is not None and not storable(run_id):
+        return []
+    found: Select[Any] = select(outbox.c.doc).where(outbox.c.dataset == dataset)
+    live: Select[Any] = select(runs.c.doc, versions.c.spec).join(
+        versions, (versions.c.job == runs.c.job) & (versions.c.version == runs.c.version)
+    )
+    if run_id is not None:
+        found, live = found.where(outbox.c.run_id == run_id), live.where(runs.c.run_id == run_id)
+    docs = connection.execute(found.order_by(outbox.c.seq)).scalars().all()
+    rows = [row for doc in docs for row in json.loads(doc)]
+    if dataset == "runs":
+        specs: dict[str, JobSpec] = {}
+        for doc, spec in connection.execute(live.order_by(runs.c.n)):
+            if spec not in specs:
+                specs[spec] = spec_from_json(json.loads(spec))
+            rows.append(run_row(run_from_json(json.loads(doc)), specs[spec]))
+    return rows
+
+
+def snapshot(connection: Connection, epoch: int) -> Snapshot:
+    """Return what a scheduler of this epoch starts from, runs in the order of their creation.
+
+    Raises:
+        StoreError: a document is not one that this raysched can read.
+    """
+    try:
+        with _no_collection():
+            found = _versions(connection)
+            return Snapshot(
+                epoch=epoch,
+                jobs={row.name: _job(row, found) for row in connection.execute(select(jobs))},
+                runs=_runs(connection),
+                versions=found,
+            )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            "the state database holds what this raysched cannot read.",
+            why=repr(error)[:300],
+            fix="upgrade raysched, or restore the database from a backup.",
+        ) from error
+
+
+def _versions(connection: Connection) -> dict[tuple[str, str], Version]:
+    """The versions that jobs and unfinished runs need."""
+    needed = union(select(jobs.c.name, jobs.c.version), select(runs.c.job, runs.c.version))
+    query = select(versions.c.job, versions.c.version, versions.c.code_hash, versions.c.spec)
+    query = query.where(tuple_(versions.c.job, versions.c.version).in_(needed))
+    return {
+        (job, version): Version(
+            spec=spec_from_json(json.loads(spec)), code_hash=code_hash, version=version
+        )
+        for job, version, code_hash, spec in connection.execute(query)
+    }
+
+
+def _job(row: Row[Any], found: Mapping[tuple[str, str], Version]) -> JobRecord:
+    return JobRecord(
+        current=found[row.name, row.version],
+        deployed_at=from_us(row.deployed_us),
+        decided=from_us(row.decided_us),
+        last_end=from_us(row.last_end_us),
+        pause=None if row.pause is None else json.loads(row.pause),
+    )
+
+
+def _runs(connection: Connection) -> tuple[Run, ...]:
+    docs = connection.execute(select(runs.c.doc).order_by(runs.c.n)).scalars()
+    return tuple(run_from_json(json.loads(doc)) for doc in docs)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the cyclic collector off: of many new objects none is garbage, and it looks at all."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

@@ -1,0 +1,239 @@
+"""The history as users ask for it: the files, and what no file holds yet.
+
+Law: reads only. The scheduler's database is never written, locked against its
+owner, or left with files beside it that were not there; without one, or without
+the right to read it, the files alone answer.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Collection
+from datetime import date, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import dataset as ds
+from sqlalchemy import Connection, inspect, select, union_all
+
+from raysched.errors import StoreError
+from raysched.store import layout, parquet, reader
+from raysched.store.database import Database, reading_file, speaking
+from raysched.store.home import Home, LocalHome, open_home, storing
+from raysched.store.loading import storable, unsealed
+from raysched.store.schema import schema_of, to_table
+from raysched.store.tables import check_version, outbox, runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+Names = str | Collection[str]
+
+STATE = "state.db"
+"""The name of the embedded state database below a home."""
+
+_MOST = 10  # ids that a prefix is resolved to
+_DAYS = 31  # folders that are searched for them
+_TRIES = 10  # each more means that somebody changed the files meanwhile
+_INSTANT = re.compile(r"@(\d{4}-\d{2}-\d{2})")
+
+
+def frame(
+    home: str | Path | Home,
+    dataset: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    job: Names | None = None,
+    status: Names | None = None,
+    run_id: Names | None = None,
+    state_url: str | None = None,
+) -> pd.DataFrame:
+    """Return the rows of a dataset as a DataFrame, each once, unfinished runs among them.
+
+    `state_url` names the scheduler's database if it is not the home's own.
+
+    Raises:
+        InputError: there is no such dataset, it has no status, or a bound has no zone.
+        StoreError: there is no such home, or a file or the database is damaged.
+    """
+    schema_of(dataset)
+    found = open_home(home)
+    only = run_id if isinstance(run_id, str) else None
+
+    def ask(connection: Connection) -> list[dict[str, Any]]:
+        return unsealed(connection, dataset, only)
+
+    # The database first: rows move from there into files and never back. Read in this
+    # order, a row that moves in between is seen twice, and kept once by its key; in the
+    # other order it would be in neither.
+    rows = _of_database(found, state_url, ask) or []
+    rows = [row for row in rows if _is(row, "job", job) and _is(row, "run_id", run_id)]
+    table = reader.read(
+        found,
+        dataset,
+        since=since,
+        until=until,
+        job=job,
+        status=status,
+        run_id=run_id,
+        unsealed=to_table(dataset, rows),
+    )
+    return reader.to_frame(table)
+
+
+def resolve(home: str | Path | Home, prefix: str, *, state_url: str | None = None) -> list[str]:
+    """Return up to 10 ids of runs that begin with a prefix, unfinished and unsealed ones first.
+
+    Files are searched for the 31 days from the instant that the prefix names, or else for
+    the last 31: a run that ended later than that is found by its whole id in `frame`.
+
+    Raises:
+        StoreError: there is no such home, or a file or the database is damaged.
+    """
+    found = open_home(home)
+    if not prefix or not storable(prefix):
+        return []
+    # As in `frame`, the database first.
+    ids = dict.fromkeys(_of_database(found, state_url, lambda c: _unsealed_ids(c, prefix)) or [])
+    for day in _days(found, prefix):
+        if len(ids) >= _MOST:
+            break
+        ids |= dict.fromkeys(_sealed_ids(found, day, prefix))
+    return list(islice(ids, _MOST))
+
+
+def _is(row: dict[str, Any], column: str, names: Names | None) -> bool:
+    return names is None or row.get(column) in ([names] if isinstance(names, str) else names)
+
+
+def _unsealed_ids(connection: Connection, prefix: str) -> list[str]:
+    # A range and not LIKE: no wildcards to escape, and upper case stays upper case.
+    live, over = runs.c.run_id, outbox.c.run_id
+    found = union_all(
+        select(live).where(live >= prefix, live < _end(prefix)),
+        select(over).where(over >= prefix, over < _end(prefix), outbox.c.dataset == "runs"),
+    )
+    return list(connection.execute(found.order_by("run_id").limit(_MOST)).scalars())
+
+
+def _end(prefix: str) -> str:
+    """The text before which all texts with a prefix are in order."""
+    return prefix + "\U0010ffff"
+
+
+def _days(home: Home, prefix: str) -> list[date]:
+    """The folders to search, the likeliest first."""
+    with storing("the history folder runs cannot be listed."):
+        days = layout.days(home, "runs")
+    named = _INSTANT.search(prefix)
+    try:
+        first = date.fromisoformat(named[1]) if named else None
+        if first:  # a run ends on the day of its instant or soon after
+            return [day for day in days if first <= day < first + timedelta(days=_DAYS)]
+    except (ValueError, OverflowError):
+        return []  # there is no 30th of February, and no run on it
+    newest = max(days, default=date.min)
+    return [day for day in reversed(days) if (newest - day).days < _DAYS]
+
+
+def _sealed_ids(home: Home, day: date, prefix: str) -> list[str]:
+    run_id = pc.field("run_id")
+    wanted = (run_id >= prefix) & (run_id < _end(prefix)) & pc.starts_with(run_id, prefix)
+    schema = pa.schema([("run_id", pa.string())])
+    for _ in range(_TRIES):
+        paths = [home.path(rel) for rel in layout.files(home, "runs", day)]
+        if not paths:
+            return []
+        try:
+            with parquet.reading(home.path(layout.folder("runs", day))):
+                files = ds.dataset(
+                    paths, schema=schema, format=parquet.VERIFIED, filesystem=home.fs
+                )
+                return list(files.head(_MOST, filter=wanted).column("run_id").to_pylist())
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            # Rolled up since the listing: its rows have a new file.
+    raise StoreError(f"the files in {home.path('runs')} keep vanishing while they are read.")
+
+
+def _of_database(home: Home, state_url: str | None, ask: Callable[[Connection], T]) -> T | None:
+    """Return what a question to the scheduler's database gives; None if there is none."""
+    if state_url is not None:
+        db = Database(state_url)
+        if db.is_sqlite:
+            return _of_file(db.path, ask)
+        try:
+            with db.transaction("read", f"the state database {db.name} cannot be read.") as found:
+                return _asked(found, db.name, ask)
+        finally:
+            db.close()
+    return _of_file(home.path(STATE), ask) if isinstance(home, LocalHome) else None
+
+
+def _of_file(path: str, ask: Callable[[Connection], T]) -> T | None:
+    for _ in range(_TRIES):
+        before = _look(path)
+        if before is None or before.size == 0:
+            return None
+        if not os.access(path, os.R_OK):
+            warnings.warn(
+                f"{path} is not readable for you: runs of the last minutes are left out.",
+                stacklevel=4,
+            )
+            return None
+        try:
+            answer = _ask_file(path, before, ask)
+        except StoreError:
+            if before.in_use or _look(path) == before:
+                raise
+        else:
+            if before.in_use or _look(path) == before:
+                return answer
+    raise StoreError(f"the state database {path} keeps changing while it is read.")
+
+
+def _ask_file(path: str, found: _Look, ask: Callable[[Connection], T]) -> T | None:
+    """Ask a SQLite file.
+
+    While it has no write-ahead log nobody has it open, and to open it in the usual way
+    would leave a log and its index behind. So it is read as a constant, and the caller
+    asks again if it turns out that somebody came and wrote.
+    """
+    what = f"the state database {path} cannot be read."
+    with speaking(what, path), reading_file(path, immutable=not found.in_use) as connection:
+        return _asked(connection, path, ask)
+
+
+def _asked(connection: Connection, name: str, ask: Callable[[Connection], T]) -> T | None:
+    if not inspect(connection).has_table("meta"):
+        return None  # its scheduler is about to make the tables
+    check_version(connection, name)
+    return ask(connection)
+
+
+class _Look(NamedTuple):
+    """What tells whether a SQLite file is in use, and whether it was written in between."""
+
+    inode: int
+    size: int
+    modified_ns: int
+    in_use: bool
+
+
+def _look(path: str) -> _Look | None:
+    with storing(f"the state database {path} cannot be read."):
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            return None
+    # A killed scheduler leaves its log. It counts as in use: what the log holds is committed.
+    in_use = os.path.exists(f"{path}-wal")
+    return _Look(found.st_ino, found.st_size, found.st_mtime_ns, in_use)
