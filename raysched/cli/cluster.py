@@ -25,9 +25,10 @@ def up(
         int | None, typer.Option(min=0, help="GPUs that jobs may take; all, if left out.")
     ] = None,
 ) -> None:
-    """Start Ray and the scheduler here, unless they run already.
+    """Start Ray and the scheduler here.
 
-    With RAY_ADDRESS set, the scheduler is started on that cluster instead.
+    Harmless if they run already. With RAY_ADDRESS set, the scheduler is started on that
+    cluster instead.
     """
     from raysched.client.connect import connect
 
@@ -52,10 +53,11 @@ def down(
         bool, typer.Option("--force", help="Also while runs are under way; they become lost.")
     ] = False,
 ) -> None:
-    """Seal the history, then stop the scheduler and the Ray that `up` started for this home.
+    """Seal the history and stop what `up` started.
 
-    Where nothing runs there is nothing to do, and that is a success. A Ray that
-    RAY_ADDRESS names is left running, and so are its runs; only the scheduler is stopped.
+    That is the scheduler and the Ray of this home. Where nothing runs there is nothing to
+    do, and that is a success. A Ray that RAY_ADDRESS names is left running, and so are its
+    runs; only the scheduler is stopped.
     """
     from raysched.cluster import local
 
@@ -112,7 +114,7 @@ def _disconnect() -> None:
 
 
 def status(home: Home = None, output: Output = Format.TABLE) -> None:
-    """Say whether the scheduler runs and what it has in hand; exit 1 if it does not run."""
+    """Say whether the scheduler runs; exit 1 if not."""
     try:
         facts = _facts(connected(home))
     except ClusterError as error:

@@ -17,13 +17,12 @@ from raysched.cli.output import (
     Column,
     Format,
     say,
-    say_error,
     say_next,
     show_facts,
     show_rows,
 )
 from raysched.cli.text import instant, plain_rows, until
-from raysched.errors import InputError, NotFound, RayschedError
+from raysched.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from raysched.client import Client
@@ -41,10 +40,11 @@ _JOBS = Path("jobs")
 
 
 def check(path: Folder = _JOBS, output: Output = Format.TABLE) -> None:
-    """Check job files without a cluster: every fault with file and line, every job's next slot.
+    """Check job files, without a cluster.
 
-    Exit 2 if there is a fault. Whether a function can be sent to a worker is checked by
-    `deploy --plan`, which needs Ray.
+    Shows every fault with its file and line, and every job's next slot. Exit 2 if there is
+    a fault. Whether a function can be sent to a worker is checked by `deploy --plan`, which
+    needs Ray.
     """
     scan = _scan(path)
     rows = [_checked(found.job.spec, found.file) for found in scan.found]
@@ -138,9 +138,10 @@ def deploy(
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Deploy every job of a folder or file; all of them, or none if one is refused.
+    """Deploy the jobs of a folder or file.
 
-    A redeploy resets nothing: a paused job stays paused, a decided slot decided.
+    All of them, or none if one is refused. A redeploy resets nothing: a paused job stays
+    paused, a decided slot decided.
     """
     scan = _scan(path)
     if scan.faults:
@@ -156,7 +157,8 @@ def deploy(
         say(f"{changed} of {len(rows)} job(s) would change; nothing was changed.")
         say_next("deploy", path)
     else:
-        say(f"deployed {changed} of {len(rows)} job(s); the others were deployed already.")
+        same = len(rows) - changed
+        say(f"deployed {changed} job(s)" + (f"; {same} unchanged." if same else "."))
         say_next("trigger", rows[0]["job"], "--wait") if changed else say_next("next")
 
 
@@ -169,7 +171,7 @@ def _plan(client: Client, scan: Scan) -> list[dict[str, Any]]:
     from raysched.runners import code
 
     deployed = {row["job"]: row for row in plain_rows(client.jobs())}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for found in scan.found:
         spec = found.job.spec
         pinned = code.pin(found.job.function, name=spec.name, folder=scan.folder)
@@ -246,7 +248,7 @@ def _when(row: dict[str, Any], now: datetime) -> str:
 
 
 def show_job(name: Name, home: Home = None, output: Output = Format.TABLE) -> None:
-    """Show one job: its definition, its next slots, its last runs."""
+    """Show one job, its next slots and last runs."""
     client = connected(home)
     row = _job(client, name)
     slots = [each["slot"] for each in plain_rows(client.next("366d", job=name))[:5]]
@@ -288,7 +290,10 @@ def _job(client: Client, name: str) -> dict[str, Any]:
 
 
 def delete(name: Name, home: Home = None) -> None:
-    """Delete a job. Its waiting runs are cancelled, a running one ends by itself; history stays."""
+    """Delete a job; its history stays.
+
+    Its waiting runs are cancelled, a running one goes on to its end.
+    """
     answer = connected(home).delete(name)
     say(f"deleted job {name}.")
     if answer["cancelled"]:
@@ -305,9 +310,10 @@ def pause(
     note: Annotated[str, typer.Option("--note", help="Why; it is the reason of each skip.")] = "",
     home: Home = None,
 ) -> None:
-    """Pause jobs: their slots are skipped, with the note as the reason, until they are resumed.
+    """Pause jobs: their slots are skipped.
 
-    Runs under way go on, and a paused job can still be triggered.
+    Until they are resumed, with the note as the reason. Runs under way go on, and a paused
+    job can still be triggered.
     """
     client = connected(home)
     done = client.pause(*_chosen(client, names, tag, every), note=note)
@@ -318,7 +324,10 @@ def pause(
 def resume(
     names: Names = None, tag: Tag = None, every: EveryJob = False, home: Home = None
 ) -> None:
-    """Resume paused jobs; the slots that passed meanwhile stay skipped."""
+    """Resume paused jobs.
+
+    The slots that passed meanwhile stay skipped.
+    """
     client = connected(home)
     done = client.resume(*_chosen(client, names, tag, every))
     say(f"resumed {_listed(done)}.")
@@ -364,7 +373,10 @@ def next_slots(
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """List the slots to come, by time, each in its job's time zone."""
+    """List the slots to come.
+
+    By time, each in its job's time zone.
+    """
     client = connected(home)
     rows = plain_rows(client.next(within))
     zones = {row["job"]: row["timezone"] for row in plain_rows(client.jobs())}
@@ -395,6 +407,7 @@ def next_slots(
 
 def cron(
     expression: Annotated[str, typer.Argument(metavar="EXPR", help="In quotes: '0 6 * * 1-5'.")],
+    *,
     tz: Annotated[str, typer.Option("--tz", help="An IANA time zone.")] = "UTC",
     count: Annotated[int, typer.Option("--count", min=1, max=1000)] = 5,
     seconds: Annotated[
@@ -403,7 +416,10 @@ def cron(
     job: Annotated[str, typer.Option("--job", help="The job whose name H is hashed from.")] = "job",
     output: Output = Format.TABLE,
 ) -> None:
-    """Say when a cron expression fires, or what is wrong with it; needs no cluster."""
+    """Say when a cron expression fires.
+
+    Or what is wrong with it; needs no cluster.
+    """
     from raysched.spec.names import job_name
     from raysched.spec.schedules import cron as parsed
 

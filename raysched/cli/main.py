@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,7 +63,7 @@ def start(
 
 
 def _bench(context: typer.Context) -> None:
-    """Measure this machine: raysched against bare Ray, as ratios."""
+    """Measure raysched against bare Ray."""
     try:
         from raysched.bench import main as bench
     except ImportError as error:
@@ -75,20 +75,31 @@ def _bench(context: typer.Context) -> None:
         raise typer.Exit(code)
 
 
-for command in (cluster.up, cluster.down, cluster.status):
-    app.command(rich_help_panel="Cluster")(command)
-for command in (jobs.check, jobs.deploy, jobs.delete, jobs.pause, jobs.resume):
-    app.command()(command)
-app.command("jobs")(jobs.list_jobs)
-app.command("job")(jobs.show_job)
-app.command("next")(jobs.next_slots)
-app.command()(jobs.cron)
-app.command()(runs.trigger)
-app.command("runs")(runs.list_runs)
-app.command("run")(runs.show_run)
-for command in (runs.logs, runs.decisions, runs.explain, runs.cancel, runs.retry):
-    app.command()(command)
-app.command()(demo.demo)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "up": cluster.up,
+    "down": cluster.down,
+    "status": cluster.status,
+    "check": jobs.check,
+    "deploy": jobs.deploy,
+    "delete": jobs.delete,
+    "jobs": jobs.list_jobs,
+    "job": jobs.show_job,
+    "pause": jobs.pause,
+    "resume": jobs.resume,
+    "next": jobs.next_slots,
+    "cron": jobs.cron,
+    "trigger": runs.trigger,
+    "runs": runs.list_runs,
+    "run": runs.show_run,
+    "logs": runs.logs,
+    "decisions": runs.decisions,
+    "explain": runs.explain,
+    "cancel": runs.cancel,
+    "retry": runs.retry,
+    "demo": demo.demo,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
 app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     _bench
 )

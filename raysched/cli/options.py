@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from raysched.cli.output import Format, say
-from raysched.errors import ClusterError, InvalidParameter, NotFound
+from raysched.errors import ClusterError, InvalidParameter, NotFound, NotRunning
 
 if TYPE_CHECKING:
     from raysched.client import Client
@@ -46,9 +47,26 @@ def connected(home: Path | None) -> Client:
     Raises:
         NotRunning: nothing runs.
     """
+    if not is_running(home):  # at once, without the second that it takes to import Ray
+        raise NotRunning(
+            f"no scheduler is running for {home_of(home)}.",
+            why="neither RAY_ADDRESS nor a record in the home names a Ray that is alive.",
+            fix="run `raysched up`.",
+        )
     from raysched.client.connect import connect
 
-    return connect(home_of(home), start=False)
+    client = connect(home_of(home), start=False)
+    silence()
+    return client
+
+
+def silence() -> None:
+    """Keep Ray from printing its own remarks on dying workers among a command's results."""
+    from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+    # The only way there is: `log_to_driver=False` and the logging level do not touch them.
+    with suppress(Exception):
+        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
 def is_running(home: Path | None) -> bool:

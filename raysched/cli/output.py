@@ -19,6 +19,7 @@ from raysched.spec.units import iso
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     from raysched.errors import RayschedError
@@ -134,7 +135,7 @@ def show_facts(facts: Mapping[str, Any], form: Format) -> None:
                     table.add_row(
                         name.replace("_", " "), styled(value) if state else Text(_fact(value))
                     )
-            console().print(table)
+            _print(table)
 
 
 def show_text(text: object, style: str = "") -> None:
@@ -169,7 +170,17 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -
         )
     for row in rows:
         table.add_row(*(_cell(row.get(column.key), column) for column in columns))
-    console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    out = console()
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as text:
+        out.print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in text.get().splitlines())
 
 
 def _cell(value: Any, column: Column) -> Text:

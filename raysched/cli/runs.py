@@ -134,6 +134,7 @@ def _await(run: Run, limit: float | None) -> None:
 
 
 def list_runs(
+    *,
     since: Since = "24h",
     status: Annotated[
         State | None, typer.Option("--status", help="Only those in this state.")
@@ -143,7 +144,10 @@ def list_runs(
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """List runs, the newest first, from the history; finished or not."""
+    """List runs, the newest first.
+
+    Finished or not, straight from the files: a scheduler need not run.
+    """
     from raysched.client import history
 
     frame = history.runs(
@@ -215,7 +219,10 @@ def logs(
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Print a run's output, all attempts: one line each with its instant, in UTC."""
+    """Print a run's output.
+
+    Of all its attempts, each line with its instant in UTC.
+    """
     place = history_of(home)
     found = _resolved(place, run_id)
     if output is not Format.TABLE:
@@ -267,7 +274,10 @@ def decisions(
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """List what became of slots, the newest first, with the reason of each that made no run."""
+    """List what became of slots, and why.
+
+    The newest first, straight from the files: a scheduler need not run.
+    """
     from raysched.client import history
 
     frame = history.decisions(history_of(home), since=since_of(since), job=job)
@@ -304,10 +314,20 @@ def explain(
         row = _row(place, _resolved(place, name))
         facts = {key: row[key] for key in ("run_id", "job", "status", "reason")}
     else:
-        facts = connected(home).explain(name)
+        facts = _explained(connected(home), name)
     if not facts["reason"]:
         facts = {**facts, "reason": f"it {_verb(facts['status'])}"}
     show_facts(facts, output)
+
+
+def _explained(client: Client, name: str) -> dict[str, Any]:
+    try:
+        return client.explain(name)
+    except NotFound as nothing:
+        try:
+            return client.explain(client.run(name).id)
+        except NotFound:
+            raise nothing from None
 
 
 def _verb(status: str) -> str:
@@ -318,7 +338,10 @@ def _verb(status: str) -> str:
 
 
 def cancel(run_id: RunId, home: Home = None) -> None:
-    """Cancel an unfinished run: its processes are ended, and it counts as cancelled."""
+    """Cancel an unfinished run.
+
+    Its processes are ended, and it counts as cancelled.
+    """
     client = connected(home)
     run = client.run(run_id)
     status = run.status
@@ -334,7 +357,10 @@ def cancel(run_id: RunId, home: Home = None) -> None:
 
 
 def retry(run_id: RunId, home: Home = None) -> None:
-    """Run a finished run once more, with its parameters and slot, and print the new run's id."""
+    """Run a finished run once more.
+
+    With its parameters and its slot. Prints the new run's id.
+    """
     run = connected(home).run(run_id)
     again = run.retry()
     show_text(again.id)

@@ -6,6 +6,7 @@ Law: whatever a job, a log line, a name or an error says passes through `harmles
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -60,7 +61,7 @@ def instant(value: datetime | None, zone: str = "UTC") -> str:
         return ""
     here = value.astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
     name = here.tzname() or zone
-    # Many zones have no abbreviation but their offset, which a reader may take for part of the time.
+    # Many zones have no other name than their offset, which reads like part of the time.
     return f"{here:%Y-%m-%d %H:%M:%S} {f'UTC{name}' if name[0] in '+-' else name}"
 
 
@@ -105,10 +106,9 @@ def plain(value: Any) -> Any:
         value = value.tolist()
     if hasattr(value, "to_pydatetime"):
         value = value.to_pydatetime()  # of NaT: NaT
-    try:
-        return None if value != value else value  # NaN and NaT are unequal to themselves
-    except TypeError:
-        return None  # pandas.NA has no truth value
+    # By name, without pandas: NaT and pandas.NA are the only values of their types.
+    blank = type(value).__name__ in ("NaTType", "NAType")
+    return None if blank or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def plain_rows(frame: Any) -> list[dict[str, Any]]:

@@ -4,11 +4,12 @@ broken hides none of the others."""
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -57,8 +58,9 @@ def scan(path: str | Path) -> Scan:
         raise NotFound(f"there is no {path}.", fix="name a folder of job files, such as jobs/.")
     folder = root if root.is_dir() else root.parent
     result = Scan(folder)
-    for file in sorted(_files(root)):
-        _take_in(result, file)
+    with _apart(folder):
+        for file in sorted(_files(root)):
+            _take_in(result, file)
     return result
 
 
@@ -73,7 +75,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _take_in(result: Scan, file: Path) -> None:
     try:
-        module = _import(file, result.folder)
+        module = _import(file)
     except BaseException as error:  # a job file may do anything at import, also exit
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -98,29 +100,47 @@ def _declared(module: ModuleType) -> list[Job[Any, Any]]:
     return list({id(job): job for job in own}.values())
 
 
-def _import(file: Path, folder: Path) -> ModuleType:
+def _import(file: Path) -> ModuleType:
     name = f"raysched_jobs_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with _on_path(folder):
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module
 
 
 @contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
+def _apart(folder: Path) -> Iterator[None]:
+    """Let the folder's files import one another, and forget what they imported afterwards.
+
+    A helper that stayed in `sys.modules` would be taken for that of the same name in the
+    next folder, and would not be read again once it is edited. Being in no installed
+    package, what it defines travels to the workers by value.
+    """
+    names = {file.stem for file in folder.glob("*.py")}
+    names |= {file.parent.name for file in folder.glob("*/__init__.py")}
+    others = _take_out(names)
     sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        with suppress(ValueError):  # a job file may change the path, too
+            sys.path.remove(str(folder))
+        _take_out(names)
+        sys.modules.update(others)
+
+
+def _take_out(names: set[str]) -> dict[str, ModuleType]:
+    """Remove the modules and packages of these names from `sys.modules`, and return them."""
+    found = [name for name in sys.modules if name.partition(".")[0] in names]
+    return {name: sys.modules.pop(name) for name in found}
 
 
 def _fault(file: Path, error: BaseException) -> Fault:

@@ -9,38 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ray
 
-from raysched.cluster import burial, placement
+from raysched.cluster import burial, mail, placement
+from raysched.cluster.mail import Mailing, OrderLetter, ReportLetter
 from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S
 from raysched.cluster.worker import Setting, run_orders
-from raysched.core.orders import Ended, Order, Report, Shape, Started
-from raysched.engine.messages import LauncherUp, Reports
+from raysched.core.orders import Started
+from raysched.engine.messages import LauncherUp
 from raysched.engine.ports import StopOrder
 from raysched.errors import RayschedError
 
 _log = logging.getLogger(__name__)
-_INLINE_BYTES = 64 * 1024  # in the task itself; an object in Ray's store costs each task 1 ms
+
+INLINE_BYTES = 64 * 1024  # code up to this size travels in the task, larger code through Ray's store
 _AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
+_COMPANY_S = 0.01  # how long a report waits for others to travel with, at most
+_MOST_LETTERS = 500
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """An attempt under way: its task, and where it runs once it has announced itself."""
+    """An attempt under way: its task, where it runs once that is known, and its end if wanted."""
 
     ref: Any
     started: Started | None = None
     stop: StopOrder | None = None
-
 
 
 class Launcher:
@@ -54,18 +56,17 @@ class Launcher:
         self._attempts: dict[str, _Attempt] = {}
         self._codes: dict[str, Any] = {}
         self._tasks: dict[str, Any] = {}
-        self._outbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._scheduler: Any = None
+        self._outbox: list[ReportLetter] = []
+        self._mail = asyncio.Event()
         self._unsettled: dict[str, None] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        threading.Thread(target=self._report, name="raysched-reports", daemon=True).start()
+        self._postman: asyncio.Task[None] | None = None
 
     async def attach(self, epoch: int) -> LauncherUp | None:
         """Serve the scheduler of this epoch from now on; None if a newer one is served."""
-        self._loop = asyncio.get_running_loop()
         if epoch < self._epoch:
             return None
         self._epoch = epoch
+        self._postman = self._postman or asyncio.create_task(self._post())
         return LauncherUp(
             launcher=self._incarnation, known=frozenset([*self._attempts, *self._unsettled])
         )
@@ -74,18 +75,19 @@ class Launcher:
         """Never return: whoever waits for this is told when the launcher dies."""
         await asyncio.Event().wait()
 
-    async def launch(
-        self, epoch: int, orders: Sequence[Order], codes: Mapping[str, bytes]
-    ) -> None:
+    async def launch(self, epoch: int, mailing: Mailing) -> None:
         """Hand attempts to Ray; orders of an older epoch, or told twice, are passed over."""
         if epoch != self._epoch:
             return
-        self._loop = asyncio.get_running_loop()
-        for code_hash, code in codes.items():
-            self._codes[code_hash] = code if len(code) <= _INLINE_BYTES else ray.put(code)
-        for order in orders:
-            if order.key not in self._attempts and order.key not in self._unsettled:
-                self._submit(order)
+        for shape, options in mailing.shapes.items():
+            self._tasks[shape] = ray.remote(run_orders).options(
+                name="raysched", max_retries=0, **placement.ray_options(options)
+            )
+        for code_hash, code in mailing.codes.items():
+            self._codes[code_hash] = code if len(code) <= INLINE_BYTES else ray.put(code)
+        for letter in mailing.orders:
+            if letter.key not in self._attempts and letter.key not in self._unsettled:
+                self._submit(letter)
 
     async def stop(self, epoch: int, orders: Sequence[StopOrder]) -> None:
         """End attempts: out of Ray's queue, or through the guard of the worker they run in."""
@@ -97,53 +99,48 @@ class Launcher:
                 attempt.stop = order
                 self._end(order.key, attempt)
 
-    async def hear(self, incarnation: str, reports: Sequence[Report]) -> None:
+    async def hear(self, incarnation: str, letters: Sequence[ReportLetter]) -> None:
         """Take in what a worker tells of an attempt under way."""
         if incarnation != self._incarnation:
             return
-        for report in reports:
-            attempt = self._attempts.get(report.key)
-            if attempt is None:
-                continue
+        for letter in letters:
+            if letter.key in self._attempts:
+                self._note_start(letter)
+                self._tell(letter)
+
+    def _note_start(self, letter: ReportLetter) -> None:
+        attempt = self._attempts[letter.key]
+        if attempt.started is None:
+            report = mail.open_report(letter)
             if isinstance(report, Started):
                 attempt.started = report
                 if attempt.stop:
-                    self._end(report.key, attempt)
-            self._tell(report)
+                    self._end(letter.key, attempt)
 
-    def _submit(self, order: Order) -> None:
-        task = self._task(order.shape)
-        ref = task.remote(self._setting, [order], self._codes[order.code_hash])
-        self._attempts[order.key] = _Attempt(ref)
+    def _submit(self, letter: OrderLetter) -> None:
+        code = self._codes[letter.code_hash]
+        ref = self._tasks[letter.shape].remote(self._setting, [(letter.body, code)])
+        self._attempts[letter.key] = _Attempt(ref)
+        loop = asyncio.get_running_loop()
         ref.future().add_done_callback(
-            lambda done, key=order.key: self._loop.call_soon_threadsafe(self._over, key, done)
+            lambda done, key=letter.key: loop.call_soon_threadsafe(self._over, key, done)
         )
-
-    def _task(self, shape: Shape) -> Any:
-        task = self._tasks.get(shape.key)
-        if task is None:
-            options = placement.ray_options(shape.options)
-            task = self._tasks[shape.key] = ray.remote(run_orders).options(
-                name="raysched", max_retries=0, **options
-            )
-        return task
 
     def _over(self, key: str, done: Any) -> None:
         """Take in the end of a task, as its worker returned it or as Ray knows it."""
-        attempt = self._attempts[key]
         error = done.exception()
         if error is None:
             del self._attempts[key]
-            for ended in done.result():
-                self._tell(ended)
-            return
-        self._loop.create_task(self._bury(key, attempt, error))  # type: ignore[union-attr]
+            for letter in done.result():
+                self._tell(ReportLetter(*letter))
+        else:
+            asyncio.ensure_future(self._bury(key, error))  # noqa: RUF006 - ends with its report
 
-    async def _bury(self, key: str, attempt: _Attempt, error: BaseException) -> None:
+    async def _bury(self, key: str, error: BaseException) -> None:
         """Report an attempt whose worker died, with its last words if its node has them."""
-        ended = await burial.last_report(key, attempt.started, error)
+        ended = await burial.last_report(key, self._attempts[key].started, error)
         del self._attempts[key]
-        self._tell(ended)
+        self._tell(mail.seal_report(ended))
 
     def _end(self, key: str, attempt: _Attempt) -> None:
         if attempt.started is None:
@@ -151,39 +148,51 @@ class Launcher:
         else:
             burial.stop(key, attempt.started)
 
-    def _tell(self, report: Report) -> None:
-        if isinstance(report, Ended):
-            self._unsettled[report.key] = None
-        self._outbox.put(report)
+    def _tell(self, letter: ReportLetter) -> None:
+        if letter.final:
+            self._unsettled[letter.key] = None
+        self._outbox.append(letter)
+        self._mail.set()
 
-    def _report(self) -> None:
+    async def _post(self) -> None:
         """Tell the scheduler what has gathered, again and again until it acknowledges."""
         while True:
-            reports = [self._outbox.get()]
-            while not self._outbox.empty() and len(reports) < 500:
-                reports.append(self._outbox.get())
-            while not self._acknowledged(reports):
-                time.sleep(_AGAIN_S)
-            settled = [report.key for report in reports if isinstance(report, Ended)]
-            self._loop.call_soon_threadsafe(self._settle, settled)  # type: ignore[union-attr]
+            await self._mail.wait()
+            await self._company()
+            letters, self._outbox = self._outbox[:_MOST_LETTERS], self._outbox[_MOST_LETTERS:]
+            if not self._outbox:
+                self._mail.clear()
+            while not await self._acknowledged(letters):
+                await asyncio.sleep(_AGAIN_S)
+            for letter in letters:
+                if letter.final:
+                    self._unsettled.pop(letter.key, None)
 
-    def _acknowledged(self, reports: Sequence[Report]) -> bool:
+    async def _company(self) -> None:
+        """Let reports wait for others to travel with: a quarter of what is under way.
+
+        With one attempt under way its report leaves at once; with many, those that end
+        within a few ms share a journey, and its cost.
+        """
+        until = time.monotonic() + _COMPANY_S
+        while len(self._outbox) < len(self._attempts) // 4 and time.monotonic() < until:
+            await asyncio.sleep(_COMPANY_S / 5)
+
+    async def _acknowledged(self, letters: Sequence[ReportLetter]) -> bool:
         try:
-            if self._scheduler is None:
-                self._scheduler = ray.get_actor(SCHEDULER, namespace=NAMESPACE)
-            message = Reports(launcher=self._incarnation, reports=reports)
-            reply = ray.get(self._scheduler.tell.remote(message))
-        except Exception as error:  # whatever it is, the reports are kept
-            _log.info("the scheduler does not take reports: %s", error)
-            self._scheduler = None
+            scheduler = _scheduler()
+            # Awaited, not got: an actor that blocks in ray.get tells its raylet each time.
+            reply = await scheduler.report.remote(self._incarnation, letters)
+        except (ray.exceptions.RayError, ValueError) as error:
+            _log.info("no scheduler takes reports: %s", error)
+            _scheduler.cache_clear()  # there may be another one by the next try
             return False
         if isinstance(reply, RayschedError):
-            _log.warning("the scheduler refused reports: %s", reply)
+            _log.warning("the scheduler could not record reports: %s", reply)
             return False
         return True
 
-    def _settle(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            self._unsettled.pop(key, None)
 
-
+@lru_cache(maxsize=1)
+def _scheduler() -> Any:
+    return ray.get_actor(SCHEDULER, namespace=NAMESPACE)

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from raysched.cluster.launcher import Launcher
+from raysched.cluster.mail import Mailing, seal_order
 from raysched.cluster.names import LAUNCHER, detached
 from raysched.core.orders import Order
 from raysched.engine.messages import LauncherDown, LauncherUp
@@ -22,8 +23,8 @@ _AGAIN_S = 0.2
 class RemoteLauncher:
     """Sends orders to the launcher actor, and tells of its coming and going.
 
-    `tell` takes `LauncherUp` and `LauncherDown`; `code` gives a job's pickled function,
-    which is sent along once to each launcher.
+    `tell` takes `LauncherUp` and `LauncherDown`; `code` gives a job's pickled function.
+    Code and shapes are sent along once to each launcher.
     """
 
     def __init__(
@@ -49,10 +50,15 @@ class RemoteLauncher:
 
     def launch(self, orders: Sequence[Order]) -> None:
         """Hand attempts over."""
-        unsent = {order.code_hash for order in orders} - self._sent
-        codes = {code_hash: self._code(code_hash) for code_hash in unsent}
-        self._actor.launch.remote(self._epoch, orders, codes)
-        self._sent |= unsent
+        codes = {order.code_hash for order in orders} - self._sent
+        shapes = {o.shape.key: o.shape.options for o in orders if o.shape.key not in self._sent}
+        mailing = Mailing(
+            orders=[seal_order(order) for order in orders],
+            shapes=shapes,
+            codes={code_hash: self._code(code_hash) for code_hash in codes},
+        )
+        self._actor.launch.remote(self._epoch, mailing)
+        self._sent |= codes | set(shapes)
 
     def stop(self, orders: Sequence[StopOrder]) -> None:
         """End attempts; without a launcher there are none, and the engine asks again."""

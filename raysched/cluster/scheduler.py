@@ -19,11 +19,12 @@ from typing import Any
 import ray
 
 from raysched.cluster import placement
+from raysched.cluster.mail import ReportLetter, open_report
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
 from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
-from raysched.engine.messages import Explain, ListJobs, ListUnfinished, Message
+from raysched.engine.messages import Explain, ListJobs, ListUnfinished, Message, Reports
 from raysched.errors import RayschedError
 from raysched.spec.resources import Resources
 from raysched.store import results
@@ -74,6 +75,11 @@ class Scheduler:
             return await asyncio.wrap_future(self._driver.submit(message))
         except RayschedError as error:
             return error
+
+    async def report(self, launcher: str, letters: Sequence[ReportLetter]) -> Any:
+        """Take in a launcher's news; the reply tells it that they are durable."""
+        reports = [open_report(letter) for letter in letters]
+        return await self.tell(Reports(launcher=launcher, reports=reports))
 
     async def where(self) -> dict[str, Any]:
         """Return where this scheduler runs and what it keeps: home, database, node, process."""

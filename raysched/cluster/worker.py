@@ -19,6 +19,8 @@ from typing import Any
 
 import ray
 
+from raysched.cluster import mail
+from raysched.cluster.mail import ReportLetter
 from raysched.cluster.names import NAMESPACE, guard_directory
 from raysched.core.model import Outcome
 from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
@@ -41,10 +43,15 @@ class Setting:
     incarnation: str
 
 
-def run_orders(setting: Setting, orders: Sequence[Order], *codes: bytes) -> list[Ended]:
-    """Run attempts one after the other and return how each ended."""
+def run_orders(setting: Setting, letters: Sequence[tuple[bytes, Any]]) -> list[ReportLetter]:
+    """Run attempts one after the other and return how each ended.
+
+    Each comes with its pinned function, or with a reference to it in Ray's store.
+    """
     worker = _worker(setting)
-    return [worker.run(order, code) for order, code in zip(orders, codes, strict=True)]
+    return [
+        mail.seal_report(worker.run(mail.open_order(order), code)) for order, code in letters
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -68,7 +75,8 @@ class _Worker:
         self._pid = os.getpid()
         self._herald = _Herald(setting, self)
 
-    def run(self, order: Order, code: bytes) -> Ended:
+    def run(self, order: Order, code: Any) -> Ended:
+        """Run one attempt and return how it ended."""
         run = Current(
             run_id=order.run_id,
             attempt=order.attempt,
@@ -78,7 +86,9 @@ class _Worker:
         self._guard.watch(order.key, timeout_s=order.timeout_s, log_limit_bytes=LOG_LIMIT_BYTES)
         self._herald.begin(order, run)
         try:
-            execution = native.execute(order.code_hash, code, order.params, order.env, run)
+            execution = native.execute(
+                order.code_hash, lambda: _fetched(code), order.params, order.env, run
+            )
             outcome = self._outcome(order, run, execution)
         finally:
             self._herald.end()
@@ -191,7 +201,8 @@ class _Herald:
 
     def _tell(self, reports: list[Report]) -> None:
         launcher = ray.get_actor(self._setting.launcher, namespace=NAMESPACE)
-        launcher.hear.remote(self._setting.incarnation, reports)
+        letters = [mail.seal_report(report) for report in reports]
+        launcher.hear.remote(self._setting.incarnation, letters)
 
 
 def _keep(home: str, order: Order, value: object) -> dict[str, Any]:
@@ -209,6 +220,10 @@ def _keep(home: str, order: Order, value: object) -> dict[str, Any]:
         "result_rows": written.rows,
         "result_path": written.hidden_path,
     }
+
+
+def _fetched(code: Any) -> bytes:
+    return code if isinstance(code, bytes) else ray.get(code)
 
 
 def _lines(lines: Sequence[Line]) -> list[LogLine]:

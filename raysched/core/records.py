@@ -60,7 +60,7 @@ def run_row(run: Run, spec: JobSpec, outcome: Outcome | None = None) -> dict[str
 
 
 def attempt_row(
-    run: Run, spec: JobSpec, outcome: Outcome, status: State, reason: str, epoch: int
+    run: Run, spec: JobSpec, outcome: Outcome, *, status: State, reason: str, epoch: int
 ) -> dict[str, Any]:
     """Return the row of the attempt that `run` has just finished."""
     return {

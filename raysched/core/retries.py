@@ -43,9 +43,7 @@ def conclude(run: Run, outcome: Outcome, policy: Retry, now: datetime) -> Afterm
     reason = run.stop_reason if meant else _reason(outcome)
     never_began = run.stop is Stop.TIMED_OUT and run.attempt_started_at is None
     if event not in _RETRIED or never_began or run.attempt > policy.retries:
-        return Aftermath(
-            attempt_event=event, attempt_reason=reason, run_event=event, reason=reason
-        )
+        return Aftermath(attempt_event=event, attempt_reason=reason, run_event=event, reason=reason)
     delay = policy.delay_after(run.attempt)
     return Aftermath(
         attempt_event=event,

@@ -127,8 +127,8 @@ def trigger(
 ) -> list[str]:
     """Make a run for each set of parameters, and return their ids.
 
-    A run that is there already, unfinished or over, was made by the same request, whose
-    answer was lost: it is not made again.
+    A request is carried out once: when its runs, unfinished or over, are there already,
+    its answer was lost on the way, and is given again.
 
     Raises:
         NotFound: no job has this name.
@@ -139,21 +139,24 @@ def trigger(
     spec = book.job(request.job).current.spec
     for params in request.params:
         spec.signature.check(spec.name, {**spec.params, **params}, whole=True)
-    ids = []
-    for n, params in enumerate(request.params):
-        run_id = manual_run_id(request.job, moment, request.request, n)
-        ids.append(run_id)
-        if not (run_id in book.runs or run_id in book.changes.runs or is_over(run_id)):
-            runs.create(
-                book,
-                run_id=run_id,
-                job=request.job,
-                trigger=Trigger.RETRY if request.origin else Trigger.MANUAL,
-                params=params,
-                now=now,
-                slot=request.slot,
-                origin=request.origin,
-            )
+    ids = [
+        manual_run_id(request.job, moment, request.request, n) for n in range(len(request.params))
+    ]
+    if any(run_id in book.runs or run_id in book.changes.runs for run_id in ids):
+        return ids
+    if ids and is_over(ids[0]):
+        return ids
+    for run_id, params in zip(ids, request.params, strict=True):
+        runs.create(
+            book,
+            run_id=run_id,
+            job=request.job,
+            trigger=Trigger.RETRY if request.origin else Trigger.MANUAL,
+            params=params,
+            now=now,
+            slot=request.slot,
+            origin=request.origin,
+        )
     return ids
 
 

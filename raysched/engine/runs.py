@@ -162,7 +162,9 @@ def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetim
     )
     after = conclude(run, outcome, spec.retry, now)
     status = step(run.state, after.attempt_event)
-    row = records.attempt_row(run, spec, outcome, status, after.attempt_reason, book.epoch)
+    row = records.attempt_row(
+        run, spec, outcome, status=status, reason=after.attempt_reason, epoch=book.epoch
+    )
     book.record("attempts", row)
     if after.retry_at is None:
         _finish(book, run, after.run_event, after.reason, outcome)

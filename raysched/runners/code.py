@@ -8,7 +8,6 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,10 +52,18 @@ def hash_of(code: bytes) -> str:
     return hashlib.sha256(code).hexdigest()
 
 
-@lru_cache(maxsize=64)
-def load(code_hash: str, code: bytes) -> Callable[..., Any]:
-    """Return the function that `pin` made bytes of; the same one for the same hash."""
-    function: Callable[..., Any] = pickle.loads(code)
+_loaded: dict[str, Callable[..., Any]] = {}
+_MOST_LOADED = 64
+
+
+def load(code_hash: str, code: Callable[[], bytes]) -> Callable[..., Any]:
+    """Return the function that `pin` made bytes of; one that is loaded already is kept."""
+    function = _loaded.get(code_hash)
+    if function is None:
+        function = pickle.loads(code())
+        while len(_loaded) >= _MOST_LOADED:
+            del _loaded[next(iter(_loaded))]
+        _loaded[code_hash] = function
     return function
 
 

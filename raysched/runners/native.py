@@ -6,11 +6,10 @@ import os
 import resource
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from raysched.runners import code as code_
@@ -45,9 +44,16 @@ class Execution:
 
 
 def execute(
-    code_hash: str, code: bytes, params: Mapping[str, Any], env: Mapping[str, str], run: Current
+    code_hash: str,
+    code: Callable[[], bytes],
+    params: Mapping[str, Any],
+    env: Mapping[str, str],
+    run: Current,
 ) -> Execution:
-    """Call a pinned function and return what came of it; nothing that it raises escapes."""
+    """Call a pinned function and return what came of it; nothing that it raises escapes.
+
+    `code` gives the function's bytes, if this process has not loaded them before.
+    """
     started, before = datetime.now(UTC), _Usage.now()
     _reset_peak()
     value, failure = None, None
@@ -66,7 +72,7 @@ def execute(
         started_at=started,
         finished_at=datetime.now(UTC),
         cpu_time_s=after.cpu_s - before.cpu_s,
-        peak_memory_bytes=max(_peak(), after.children_peak if after.children_grew(before) else 0),
+        peak_memory_bytes=max(_peak(), after.children_peak if after.children_s > before.children_s else 0),
     )
 
 
@@ -106,24 +112,17 @@ def _clean(text: str) -> str:
 @contextmanager
 def _surroundings(env: Mapping[str, str]) -> Iterator[None]:
     """Give a run its environment, and the next run in this process the one before."""
-    environ, folder = dict(os.environ), _cwd()
+    environ, folder = dict(os.environb), os.open(".", os.O_PATH | os.O_DIRECTORY)
     os.environ.update(env)
     try:
         yield
     finally:
-        if os.environ != environ:
-            for name in set(os.environ) - set(environ):
-                del os.environ[name]
-            os.environ.update(environ)
-        if folder and _cwd() != folder:
-            os.chdir(folder)
-
-
-def _cwd() -> str | None:
-    try:
-        return str(Path.cwd())
-    except FileNotFoundError:
-        return None
+        if dict(os.environb) != environ:
+            for name in set(os.environb) - set(environ):
+                del os.environb[name]
+            os.environb.update(environ)
+        os.fchdir(folder)  # by descriptor: the folder may have been removed or renamed
+        os.close(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +136,6 @@ class _Usage:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         children_s = children.ru_utime + children.ru_stime
         return cls(time.process_time() + children_s, children_s, children.ru_maxrss * 1024)
-
-    def children_grew(self, before: _Usage) -> bool:
-        return self.children_s > before.children_s
 
 
 def _reset_peak() -> None:

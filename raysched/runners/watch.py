@@ -135,9 +135,9 @@ class Guard:
                 # The job is done all the same: it must not fail for the loss of its output.
                 log = CappedLog(0, self._terms.first_line)
                 log.note(f"{_LOST}, and no other could be started: {error.why}", now_us())
-                return LastWords(read_lines(log.rest()), None, 0)
-            finally:
                 self._terms = None
+                return LastWords(read_lines(log.rest()), None, 0)
+            self._terms = None  # not before: a release that an exception cut short may be repeated
             words = wire.Words.unpack(answer.body)
             _reap(words.zombies)
         return read_words(words)

@@ -69,7 +69,9 @@ def finished(
             *(("logs", row) for row in records.log_rows(made, None, told)),
             (
                 "attempts",
-                records.attempt_row(made, spec, outcome, State.SUCCEEDED, "", epoch=1),
+                records.attempt_row(
+                    made, spec, outcome, status=State.SUCCEEDED, reason="", epoch=1
+                ),
             ),
             ("runs", records.run_row(replace(made, state=State.SUCCEEDED), spec, outcome)),
         ]

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import START, deployed, finished, record, run, version
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from raysched.core.model import Run, Stop, Trigger
 from raysched.core.states import State
@@ -360,13 +361,29 @@ def test_a_successor_waits_for_the_transaction_under_way_and_sees_it(sql_disk):
     successor = threading.Thread(target=lambda: found.append(sql_disk.store().open()))
     with older.fenced("write", "") as connection:
         successor.start()
-        successor.join(0.2)
-        assert successor.is_alive()
+        assert _epoch_is_held(sql_disk.where)
         connection.execute(text("UPDATE jobs SET pause = '\"held\"'"))
     successor.join()
     assert found[0].jobs["tick"].pause == "held"
     with pytest.raises(StaleEpoch):
         older.commit(deployed(TICK))
+
+
+def _epoch_is_held(where):
+    """Whether nobody could change the epoch now, asked without waiting."""
+    change = "UPDATE meta SET value = value WHERE key = 'epoch'"
+    url = str(where)
+    if "://" not in url:
+        engine = create_engine(f"sqlite:///{url}", connect_args={"timeout": 0})
+    else:
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        change = f"SET lock_timeout = '1ms'; {change}"
+    with engine.connect() as connection:
+        try:
+            connection.exec_driver_sql(change)
+        except OperationalError:
+            return True
+    return False
 
 
 # A commit is whole or not at all.

@@ -480,6 +480,21 @@ def test_a_child_that_floods_and_ignores_signals_does_not_hold_the_release_up(wo
     assert w.report() <= 110_000
 
 
+def test_a_release_that_an_exception_cut_short_may_be_repeated(worker):
+    w = worker("""
+        watch(); print('x')
+        receive = guard._receive
+        def interrupted():
+            receive(); guard._receive = receive; raise KeyboardInterrupt
+        guard._receive = interrupted
+        try: release()
+        except KeyboardInterrupt: release()
+        watch('next'); print('y'); release()
+    """)
+    assert texts(w.report()["lines"]) == ["x"]
+    assert texts(w.report()["lines"]) == ["y"]
+
+
 def test_processes_from_before_the_attempt_stay(worker):
     w = worker("""
         (old,) = spawn(SLEEP + HANG)

@@ -249,11 +249,21 @@ class Scene:
         """Stop all trouble, let no slot come any more, and wait for the end of every run."""
         self.faults.armed = False
         self.start()
+        self.world.run_until(self.world.clock.now())
+        self.stalled = [name for name in self.world.disk.jobs if self._is_stalled(name)]
         for name in sorted(self.world.disk.jobs):
             record = self.world.disk.jobs[name]
             spec = replace(record.current.spec, schedules=())
             self.ask(Deploy(deployments=[Deployment(spec=spec, code_hash="c", code=b"")]))
         self.world.run_until(self.world.clock.now() + timedelta(days=2))
+
+    def _is_stalled(self, name: str) -> bool:
+        """Return whether an after-end job has neither a run nor a slot to come."""
+        record, disk = self.world.disk.jobs[name], self.world.disk
+        chains = [s for s in record.current.spec.schedules if isinstance(s, AfterEnd)]
+        runs = [run for run in disk.runs.values() if run.job == name]
+        following = next_slot(chains, record.decided, record.last_end)
+        return bool(chains) and not runs and following is None
 
     @property
     def digest(self) -> str:
@@ -275,6 +285,7 @@ def check(scene: Scene) -> None:
     _each_run_ended_once_and_for_a_reason(scene)
     _attempts_are_counted_and_tell_the_truth(scene)
     _each_line_is_recorded_once(scene)
+    assert scene.stalled == []
 
 
 def _reigns(scene: Scene):

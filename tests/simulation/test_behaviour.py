@@ -572,9 +572,32 @@ def test_running_work_survives_the_scheduler_and_is_adopted():
     assert began(world) == [f"{run}#1"]
 
 
+def test_a_restart_forgets_no_queue_timeout_and_no_retry():
+    world = a_world(
+        a_job("stuck", queue_timeout="1m"),
+        a_job("lined", queue_timeout="1m", overlap="queue"),
+        a_job("again", retries=Retry(1, delay="1m")),
+        script=lambda order: Act(
+            wait=H if order.job == "stuck" else 0 * S,
+            takes=S if order.job == "again" else H,
+            event=Event.FAIL,
+        ),
+    )
+    (stuck,) = trigger(world, "stuck")
+    _, lined = trigger(world, "lined", n=2)
+    (again,) = trigger(world, "again")
+    pass_time(world, 30 * S)
+    world.start_scheduler()
+    pass_time(world, 29 * S)
+    assert statuses(world) == []
+    pass_time(world, 2 * S)
+    assert sorted(runs(world)) == [(lined, "timed_out"), (stuck, "timed_out")]
+    assert f"{again}#2" in world.launcher.alive | set(began(world))
+
+
 def test_work_that_ended_while_no_scheduler_was_up_is_told_to_the_next():
     world = a_world(a_job(), script=long(60))
-    (run,) = trigger(world)
+    trigger(world)
     pass_time(world, 10 * S)
     world.kill_scheduler()
     pass_time(world, H)

@@ -17,21 +17,21 @@ def a_job(name, **options):
     return job(name=name, **options)(lambda: None)
 
 
-def test_three_years_of_a_daily_and_an_hourly_job_pass_in_seconds():
+def test_three_years_of_a_daily_and_a_four_hourly_job_pass_in_seconds():
     jobs = [
         a_job("daily", schedule="30 2 * * *", timezone="America/New_York"),
-        a_job("hourly", schedule="@hourly"),
+        a_job("often", schedule="0 */4 * * *"),
     ]
     left = simulate(jobs, "2026-01-01T00:00Z", "2029-01-01T00:00Z")
     days = 3 * 365 + 1
     assert left.decisions.groupby(["job", "decision"]).size().to_dict() == {
         ("daily", "fired"): days,
         # The slot of the last instant is decided, and its run has no time left to end.
-        ("hourly", "fired"): 24 * days,
+        ("often", "fired"): 6 * days,
     }
     assert left.runs.groupby(["job", "status"]).size().to_dict() == {
         ("daily", "succeeded"): days,
-        ("hourly", "succeeded"): 24 * days - 1,
+        ("often", "succeeded"): 6 * days - 1,
     }
     daily = left.decisions[left.decisions["job"] == "daily"]["slot"]
     local = daily.dt.tz_convert("America/New_York")

@@ -41,7 +41,8 @@ def seal(history, *numbers, name=None):
 
 def plain(home):
     """The run ids that plain pandas sees, in order, duplicates and all."""
-    return sorted(pd.read_parquet(home / "runs").run_id, key=lambda text: int(text[1:]))
+    frame = pd.read_parquet(home / "runs", columns=["run_id"])
+    return sorted(frame.run_id, key=lambda text: int(text[1:]))
 
 
 def ids(count):
@@ -355,9 +356,9 @@ def test_a_file_that_a_merged_one_holds_already_is_dropped_by_the_next_roll_up(h
     seal(history, 1)
     history.roll_up("runs", DAY)
     other = History(home.parent / "other")
-    late = seal(other, 0)
+    late = seal(other, 1)
     os.rename(home.parent / "other" / late, home / late)  # by a process fenced off too late
-    assert plain(home) == ["r0", "r0", "r1"]
+    assert plain(home) == ["r0", "r1", "r1"]
     assert read(home, "runs").num_rows == 2
     history.roll_up("runs", DAY)
     assert plain(home) == ids(2)
@@ -414,7 +415,6 @@ def test_a_damaged_file_stops_the_roll_up_of_its_day_and_is_named(history, home)
     with pytest.raises(StoreError, match="000000-000000"):
         history.roll_up("runs", DAY)
     assert names(history) == ["000000-000000.parquet", "000001-000001.parquet"]
-    assert history.recover() == 1
     assert staged(home) == []
 
 
@@ -532,6 +532,12 @@ class Dying:
         return call
 
 
+@pytest.fixture
+def no_power_failure(monkeypatch):
+    """A process that dies leaves what it wrote, synced or not: so this need not wait."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+
+
 def dies(action, left):
     """Whether a process that does `action` and dies at a change got so far."""
     child = os.fork()
@@ -561,7 +567,7 @@ def points(tmp_path, prepare, action):
     assert left > 5
 
 
-def test_a_crash_at_any_step_of_a_first_write_is_made_good_by_repeating(tmp_path):
+def test_a_crash_at_any_step_of_a_first_write_is_made_good_by_repeating(tmp_path, no_power_failure):
     def action(home):
         seal(History(home), 0, 1)
 
@@ -575,7 +581,9 @@ def test_a_crash_at_any_step_of_a_first_write_is_made_good_by_repeating(tmp_path
         assert plain(home) == ids(2)
 
 
-def test_a_crash_at_any_step_of_a_roll_up_leaves_every_row_once(tmp_path, monkeypatch):
+def test_a_crash_at_any_step_of_a_roll_up_leaves_every_row_once(
+    tmp_path, monkeypatch, no_power_failure
+):
     monkeypatch.setattr(rollup, "_GRACE_S", 0.0)
     monkeypatch.setattr(rollup, "LARGE", 20_000)
 
@@ -584,8 +592,8 @@ def test_a_crash_at_any_step_of_a_roll_up_leaves_every_row_once(tmp_path, monkey
         history.write(
             "runs", DAY, "large", [run(n, reason=os.urandom(50).hex()) for n in range(400)]
         )
-        for number in range(400, 403):
-            seal(history, number)
+        seal(history, 400, 401)
+        seal(history, 402)
 
     def action(home):
         history = History(home)
@@ -600,15 +608,15 @@ def test_a_crash_at_any_step_of_a_roll_up_leaves_every_row_once(tmp_path, monkey
         again.recover()
         assert plain(home) == before
         assert staged(home) == []
-        for number in range(400, 404):
-            seal(again, number)
+        for numbers in ((400, 401), (402,), (403,)):
+            seal(again, *numbers)
         assert plain(home) == ids(404)
         again.roll_up("runs", DAY)
         assert plain(home) == ids(404)
         assert len(again.files("runs", DAY)) == 2
 
 
-def test_a_crash_at_any_step_of_the_recovery_is_made_good_by_the_next(tmp_path):
+def test_a_crash_at_any_step_of_the_recovery_is_made_good_by_the_next(tmp_path, no_power_failure):
     def prepare(home):
         history = History(home)
         seal(history, 0)

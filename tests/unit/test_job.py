@@ -433,8 +433,14 @@ _ELSEWHERE = """
 from raysched.spec.job import job
 from raysched.spec.schedules import every
 def daily(region="EU"): "Report."
-print(job(schedule=["H H * * *", every("1h", jitter="30m")], tags=["b", "a"], params={"region":
-    {"b": 1, "a": 2}}, resources={"x": 1, "y": 2}, env={"B": "1", "A": "2"})(daily).spec.version("c"))
+declared = job(
+    schedule=["H H * * *", every("1h", jitter="30m")],
+    tags=["b", "a"],
+    params={"region": {"b": 1, "a": 2}},
+    resources={"x": 1, "y": 2},
+    env={"B": "1", "A": "2"},
+)
+print(declared(daily).spec.version("c"))
 """
 
 

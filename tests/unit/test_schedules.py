@@ -212,8 +212,7 @@ def test_jitter_moves_every_slot_of_a_job_by_one_amount_below_it(name):
 
 def test_jitter_is_the_same_on_every_machine():
     assert every("1h", jitter="10m").bound_to("etl", "UTC").bounds.shift == timedelta(
-        microseconds=int.from_bytes(hashlib.sha256(b"etl").digest()[:8], "big")
-        % 600_000_000
+        microseconds=int.from_bytes(hashlib.sha256(b"etl").digest()[:8], "big") % 600_000_000
     )
 
 

@@ -185,7 +185,10 @@ class Program:
         attempt = self._attempt
         if frame.kind is Kind.WATCH:
             self._watch(frame)
-        elif attempt is None or attempt.condemned:
+        elif attempt is None:
+            if frame.kind is Kind.RELEASE and self._said:  # asked again: the answer was not read
+                self._answer(wire.frame(Kind.WORDS, frame.serial, self._said[1]))
+        elif attempt.condemned:
             return
         elif frame.kind is Kind.TAIL:
             self._answer(wire.frame(Kind.LINES, frame.serial, attempt.log.take()))

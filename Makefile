@@ -1,0 +1,28 @@
+# make demo   see it work: a local Ray, jobs on schedules, the history in pandas
+# make test   lint, types, import layers, and every test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/installed
+	$(BIN)/raysched demo
+
+test: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit tests/contract tests/simulation
+	$(BIN)/pytest tests/integration tests/e2e
+
+# The two pytest runs above are apart because unit tests must not find Ray loaded.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "raysched needs Python 3.11 or newer"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@

@@ -1,0 +1,54 @@
+"""`raysched bench`: what raysched costs, as ratios against bare Ray in the same run.
+
+Absolute times of one machine say little on another, and little on the same one an
+hour later; each figure here stands beside the same work done by Ray alone, measured
+in turn with it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from raysched.bench import lag, latency, throughput
+from raysched.bench.report import Figure, environment, render
+from raysched.client import Client
+from raysched.errors import InputError
+
+BENCHMARKS: dict[str, Callable[[Client], list[Figure]]] = {
+    "throughput": throughput.measure,
+    "latency": latency.measure,
+    "lag": lag.measure,
+}
+
+
+def main(names: Sequence[str] = (), *, say: Callable[[str], None] = print) -> bool:
+    """Run benchmarks on a Ray and a home of their own; return whether all targets are met.
+
+    Raises:
+        InputError: there is no benchmark of one of the names.
+    """
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        raise InputError(
+            f"there is no benchmark {unknown[0]!r}.", why=f"there are {', '.join(BENCHMARKS)}."
+        )
+    import ray
+
+    from raysched.client.connect import connect
+    from raysched.cluster import local
+
+    met = True
+    say(environment())
+    with tempfile.TemporaryDirectory(prefix="raysched-bench-") as home:
+        client = connect(home)
+        try:
+            for name in names or BENCHMARKS:
+                figures = BENCHMARKS[name](client)
+                say(render(name, figures))
+                met = met and all(figure.met is not False for figure in figures)
+        finally:
+            ray.shutdown()
+            local.stop(Path(home))
+    return met

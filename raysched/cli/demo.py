@@ -1,5 +1,0 @@
-"""`raysched demo`."""
-
-
-def demo() -> None:
-    """x"""

@@ -1,0 +1,204 @@
+"""The command line against a real Ray: one cluster from `up` to `down`, the commands in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raysched.cli.demo.cleanup import end, processes
+
+pytestmark = pytest.mark.timeout(600)
+
+JOBS = """
+import sys
+import time
+import raysched as rs
+
+@rs.job(schedule="0 6 * * *", timezone="America/New_York", tags=["etl"], params={"n": 1})
+def add(n: int = 1, text: str = ""):
+    rs.current().progress(n, 10)
+    print("adding", n)
+    return {"sum": n + 1, "text": text}
+
+@rs.job(tags=["etl"])
+def fails():
+    print("[red]not red[/red] \\x1b[2J", file=sys.stderr)
+    raise ValueError("on purpose [bold]")
+
+@rs.job
+def hangs():
+    print("hanging", flush=True)
+    time.sleep(3600)
+
+@rs.job(num_gpus=64)
+def huge(): ...
+"""
+
+
+class Cli:
+    """Runs the command line in processes of its own, as a user would."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = {**os.environ, "RAYSCHED_HOME": str(home), "COLUMNS": "120"}
+        self.env.pop("RAY_ADDRESS", None)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from raysched.cli.main import main; main()", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.env,
+            cwd=self.home.parent,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run a command, check its exit code, and return its stdout."""
+        process = self.start(*arguments)
+        out, self.err = process.communicate(timeout=300)
+        assert process.returncode == code, f"{arguments}: {process.returncode}\n{out}\n{self.err}"
+        assert "\x1b" not in out + self.err
+        assert "Traceback" not in self.err
+        return out
+
+    def json(self, *arguments: str):
+        return json.loads(self(*arguments, "-o", "json"))
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "jobs").mkdir()
+    (folder / "jobs" / "all.py").write_text(JOBS)
+    found = Cli(folder / "home")
+    try:
+        found("up", "--num-cpus", "2")
+        assert "next: raysched deploy jobs/" in found.err
+        yield found
+    finally:
+        end(found.home)
+
+
+def test_up_again_changes_nothing(cli):
+    epoch = cli.json("status")["epoch"]
+    cli("up")
+    assert "up already" in cli.err
+    assert cli.json("status")["epoch"] == epoch
+
+
+def test_a_plan_changes_nothing_and_a_deploy_does_what_it_said(cli):
+    planned = cli.json("deploy", "--plan")
+    assert cli.json("jobs") == []
+    done = cli.json("deploy")
+    assert {row["action"] for row in planned} == {row["action"] for row in done} == {"created"}
+    assert [row["version"] for row in planned] == [row["version"] for row in done]
+    assert "huge: job 'huge' asks num_gpus=64" in cli.err
+    assert {row["action"] for row in cli.json("deploy", "--plan")} == {"unchanged"}
+
+
+def test_status_and_jobs_show_what_is_deployed(cli):
+    facts = cli.json("status")
+    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 4, str(cli.home))
+    assert " 06:00:00 E" in cli("jobs")
+    assert "adds" not in cli("job", "add")
+    assert cli.json("job", "add")["timezone"] == "America/New_York"
+    cli("job", "addd", code=6)
+    assert "'add'" in cli.err
+
+
+def test_a_trigger_waits_for_the_result(cli):
+    run_id = cli("trigger", "add", "-p", "n=41", "-p", "text=[b]x", "--wait").strip()
+    assert 'result {"sum":42,"text":"[b]x"}' in cli.err
+    assert cli.json("run", run_id)["status"] == "succeeded"
+    assert "Z  adding 41" in cli("logs", run_id)
+
+
+def test_a_failed_run_exits_3_and_tells_why_and_where_to_look(cli):
+    run_id = cli("trigger", "fails", "--wait", code=3).strip()
+    assert "why: ValueError: on purpose [bold]" in cli.err
+    assert f"raysched logs {run_id}" in cli.err
+    assert "[red]not red[/red] \\x1b[2J" in cli("logs", run_id)
+    assert cli.json("runs", "--status", "failed")[0]["run_id"] == run_id
+    assert "on purpose" in cli("explain", run_id)
+
+
+def test_a_run_that_fits_no_node_exits_5_and_stays_queued(cli):
+    run_id = cli("trigger", "huge", "--wait", code=5).strip()
+    assert "the largest node offers 0" in cli.err
+    assert cli.json("explain", run_id)["status"] == "queued"
+    cli("cancel", run_id)
+    assert cli.json("run", run_id)["status"] == "cancelled"
+
+
+def test_a_timeout_exits_4_and_the_run_goes_on_until_it_is_cancelled(cli):
+    run_id = cli("trigger", "hangs", "--wait", "--timeout", "1s", code=4).strip()
+    follower = cli.start("logs", "hangs", "-f")
+    assert follower.stdout.readline().endswith("hanging\n")  # it runs, and is followed
+    cli("down", code=2)
+    assert "run(s) are under way" in cli.err
+    cli("cancel", "hangs")
+    assert "is cancelled" in follower.communicate(timeout=120)[1]
+    cli("cancel", run_id, code=2)
+    assert "is cancelled already" in cli.err
+
+
+def test_a_retry_makes_another_run_of_the_same_parameters(cli):
+    first = cli.json("runs", "--job", "add")[0]
+    again = cli("retry", first["run_id"]).strip()
+    assert again != first["run_id"]
+    row = cli.json("run", again)
+    assert (row["origin"], row["params"]) == (first["run_id"], first["params"])
+
+
+def test_pause_and_resume_by_name_by_tag_and_all(cli):
+    def paused() -> list[str]:
+        return [row["job"] for row in cli.json("jobs") if row["paused"]]
+
+    cli("pause", "--tag", "etl", "--note", "[red]why\x1b")
+    assert paused() == ["add", "fails"]
+    assert "[red]why\\x1b" in cli("explain", "add")
+    assert "paused" in cli("next", "--within", "48h")
+    cli("resume", "add")
+    assert paused() == ["fails"]
+    cli("resume", "--all")
+    assert paused() == []
+    cli("pause", "nope", code=6)
+    cli("pause", code=2)
+    cli("pause", "--tag", "nope", code=6)
+
+
+def test_what_is_not_there_exits_6_and_what_is_not_taken_2(cli):
+    cli("trigger", "nope", code=6)
+    cli("trigger", "add", "-p", "m=1", code=2)
+    assert "'n'" in cli.err or "its parameters are n, text" in cli.err
+    cli("run", "nope", code=6)
+    cli("logs", "nope", code=6)
+    cli("cancel", "nope", code=6)
+    cli("explain", "nope", code=6)
+    cli("run", "a", code=2)  # several
+
+
+def test_a_job_is_deleted_and_its_history_stays(cli):
+    cli("delete", "fails")
+    assert "fails" not in cli("jobs")
+    assert cli.json("runs", "--job", "fails")
+
+
+def test_down_seals_the_history_leaves_no_process_and_the_files_answer(cli):
+    runs = cli.json("runs")
+    assert processes(cli.home)
+    cli("down", "--force")
+    assert processes(cli.home) == []
+    assert cli.json("runs") == runs
+    assert "no scheduler is running" in cli.err
+    assert cli.json("run", runs[0]["run_id"])["status"] == runs[0]["status"]
+    assert "adding 41" in cli("logs", next(r["run_id"] for r in runs if "41" in r["params"]))
+    cli("status", code=1)
+    cli("down")
+    assert "nothing is running" in cli.err
