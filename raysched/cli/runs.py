@@ -6,6 +6,7 @@ What only reads the history asks no scheduler: it works while none is up.
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _ASK_EVERY_S = 0.5
 _INSTANT = re.compile(r"@(\d{4}-\d\d-\d\d)T")
+_SECOND = re.compile(r".+@\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?=\.)")
 _CANNOT_BE_PLACED = 5
 
 
@@ -158,22 +160,28 @@ def list_runs(
     cells = [
         {
             **row,
+            "short": _short(row["run_id"], [each["run_id"] for each in rows]),
             "took": length(row["duration_s"]),
-            "created": instant(row["created_at"])[:-4],
             "reason": row["reason"] or row["error_message"],
         }
         for row in rows
     ]
     columns = [
-        Column("run", "run_id"),
+        Column("run (UTC)", "short" if sys.stdout.isatty() else "run_id"),
         Column("status", "status"),
         Column("took", "took", right=True),
-        Column("created (UTC)", "created", tight=True),
         Column("reason", "reason", tight=True),
     ]
     show_rows(rows, columns, output, total=total, of="runs", cells=cells)
     if not rows:
         say("no run matches.")
+
+
+def _short(run_id: str, others: list[str]) -> str:
+    """Return a prefix of an id that still tells it from the others, for a narrow terminal."""
+    match = _SECOND.match(run_id)
+    short = match[0] if match else run_id
+    return short if sum(other.startswith(short) for other in others) == 1 else run_id
 
 
 def show_run(run_id: RunId, home: Home = None, output: Output = Format.TABLE) -> None:
@@ -386,7 +394,7 @@ def _resolved(place: Path, prefix: str) -> str:
         return prefix if prefix in found else found[0]
     if found:
         raise Ambiguous(
-            f"{len(found)} or more runs begin with {shown(prefix)}.",
+            f"{len(found)}{' or more' * (len(found) >= 10)} runs begin with {shown(prefix)}.",
             why="among them " + ", ".join(found[:3]),
             fix="add characters.",
         )

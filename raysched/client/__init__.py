@@ -73,7 +73,9 @@ class Client:
         """Return the deployed jobs, one row each, by name."""
         return _frame(self._handle.ask(messages.ListJobs()))
 
-    def next(self, within: Duration = "24h", job: Job[Any, Any] | str | None = None) -> pd.DataFrame:
+    def next(
+        self, within: Duration = "24h", job: Job[Any, Any] | str | None = None
+    ) -> pd.DataFrame:
         """Return the slots to come, by time: `slot, job, paused`.
 
         Raises:
@@ -329,5 +331,3 @@ def _is_missing(value: object) -> bool:
 def _plain_row(frame: pd.DataFrame) -> dict[str, Any]:
     row = frame.iloc[-1].to_dict()
     return {name: None if _is_missing(value) else value for name, value in row.items()}
-
-

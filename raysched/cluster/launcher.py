@@ -24,13 +24,15 @@ from raysched.cluster.mail import Mailing, OrderLetter, ReportLetter
 from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S
 from raysched.cluster.worker import Setting, run_orders
 from raysched.core.orders import Started
+from raysched.core.ports import StopOrder
 from raysched.engine.messages import LauncherUp
-from raysched.engine.ports import StopOrder
 from raysched.errors import RayschedError
 
 _log = logging.getLogger(__name__)
 
-INLINE_BYTES = 64 * 1024  # code up to this size travels in the task, larger code through Ray's store
+INLINE_BYTES = (
+    64 * 1024
+)  # code up to this size travels in the task, larger code through Ray's store
 _AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
 _COMPANY_S = 0.01  # how long a report waits for others to travel with, at most
 _MOST_LETTERS = 500

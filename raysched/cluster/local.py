@@ -95,9 +95,7 @@ def stop(home: Path) -> None:
     """
     record = find(home)
     if record is None:
-        raise NotRunning(
-            f"no Ray is running for {home}.", why="it has no record of a live one."
-        )
+        raise NotRunning(f"no Ray is running for {home}.", why="it has no record of a live one.")
     supervisor = psutil.Process(record.pid)
     tree = [supervisor, *supervisor.children(recursive=True)]
     supervisor.send_signal(signal.SIGTERM)
@@ -162,9 +160,7 @@ def _wait_for_address(process: subprocess.Popen[bytes], temp_dir: Path, log: Pat
     if process.poll() is None:
         process.terminate()
     tail = log.read_text(errors="replace")[-2000:]
-    raise ClusterError(
-        "Ray did not start.", why=tail or "it wrote nothing.", fix=f"look at {log}."
-    )
+    raise ClusterError("Ray did not start.", why=tail or "it wrote nothing.", fix=f"look at {log}.")
 
 
 def _write(path: Path, record: Any) -> None:

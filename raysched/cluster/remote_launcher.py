@@ -13,8 +13,8 @@ from raysched.cluster.launcher import Launcher
 from raysched.cluster.mail import Mailing, seal_order
 from raysched.cluster.names import LAUNCHER, detached
 from raysched.core.orders import Order
+from raysched.core.ports import StopOrder
 from raysched.engine.messages import LauncherDown, LauncherUp
-from raysched.engine.ports import StopOrder
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 0.2

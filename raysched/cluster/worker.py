@@ -49,9 +49,7 @@ def run_orders(setting: Setting, letters: Sequence[tuple[bytes, Any]]) -> list[R
     Each comes with its pinned function, or with a reference to it in Ray's store.
     """
     worker = _worker(setting)
-    return [
-        mail.seal_report(worker.run(mail.open_order(order), code)) for order, code in letters
-    ]
+    return [mail.seal_report(worker.run(mail.open_order(order), code)) for order, code in letters]
 
 
 @lru_cache(maxsize=1)

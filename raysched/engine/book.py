@@ -16,13 +16,13 @@ from typing import Any, Literal
 from raysched.core.dispatch import Dispatch
 from raysched.core.model import Run
 from raysched.core.orders import Order, Shape
+from raysched.core.ports import Changes, JobRecord, Snapshot, StopOrder, Version
 from raysched.core.slots import JobView, next_due
 from raysched.core.timetable import Timetable
-from raysched.engine.ports import Changes, JobRecord, Snapshot, StopOrder, Version
 from raysched.errors import NotFound
 from raysched.spec.job import JobSpec
 
-Alarm = tuple[Literal["slot", "retry", "queue", "timeout"], str]
+Alarm = tuple[Literal["slot", "retry", "queue", "stop"], str]
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class Book:
         del self.runs[run.run_id]
         del self.unfinished[run.job][run.run_id]
         self.changes.runs[run.run_id] = None
-        for alarm in ("retry", "queue", "timeout"):
+        for alarm in ("retry", "queue", "stop"):
             self.alarms.drop((alarm, run.run_id))
         self.dispatch.ended(run.run_id, run.job)
 

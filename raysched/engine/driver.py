@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from raysched.core.ports import Clock
 from raysched.engine.engine import Engine
 from raysched.engine.messages import Message
-from raysched.engine.ports import Clock
 from raysched.errors import RayschedError, StaleEpoch, StoreError
 
 _LONGEST_SLEEP_S = 30.0  # a wall clock that is stepped forward must not delay a slot for long

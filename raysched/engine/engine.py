@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from raysched.core.model import Run
+from raysched.core.ports import Clock, Launcher, Results, Store
 from raysched.core.states import State
 from raysched.engine import jobs, messages, runs, views
 from raysched.engine.book import Book
 from raysched.engine.messages import FromUser, LauncherDown, LauncherUp, Message, Reports
-from raysched.engine.ports import Clock, Launcher, Results, Store
 from raysched.errors import RayschedError
 
 WINDOW = 64
@@ -122,7 +122,7 @@ class Engine:
         elif run.attempt_started_at:
             timeout = book.version_of(run).spec.timeout
             book.alarm(
-                "timeout",
+                "stop",
                 run,
                 run.attempt_started_at + timeout + runs.GUARD_SLACK if timeout else None,
             )
@@ -150,7 +150,7 @@ class Engine:
                     runs.requeue(self._book, name, now)
                 case "queue":
                     runs.queue_timed_out(self._book, name, now)
-                case "timeout":
+                case "stop":
                     runs.run_timed_out(self._book, name, now)
 
     def _answer(self, message: FromUser, now: datetime) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 
 from raysched.core import records
 from raysched.core.model import Decision, Stop, Trigger, Verdict, manual_run_id, slot_run_id
+from raysched.core.ports import JobRecord, Version
 from raysched.core.slots import counted_from, next_due, replaced, settle
 from raysched.engine import runs
 from raysched.engine.book import Book
 from raysched.engine.messages import Deployment, TriggerRuns
-from raysched.engine.ports import JobRecord, Version
 from raysched.spec.units import instant, iso
 
 

@@ -10,12 +10,15 @@ from typing import Any
 from raysched.core import records
 from raysched.core.model import Outcome, Run, Stop, Trigger
 from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
+from raysched.core.ports import Results, StopOrder
 from raysched.core.retries import conclude
 from raysched.core.states import Event, State, step
 from raysched.engine.book import Book
-from raysched.engine.ports import Results, StopOrder
-from raysched.errors import Conflict, NotFound, RayschedError
+from raysched.errors import NotFound, RayschedError
 from raysched.spec.units import spell
+
+STOP_AGAIN = timedelta(seconds=10)
+"""How long an attempt that is to end may go on before it is asked again."""
 
 GUARD_SLACK = timedelta(seconds=15)
 """The guard beside the worker ends a run at its timeout; the scheduler steps in this much later."""
@@ -122,7 +125,7 @@ def _started(book: Book, run: Run, news: Started) -> None:
     book.alarm("queue", run, None)
     timeout = book.version_of(run).spec.timeout
     if timeout:
-        book.alarm("timeout", run, news.started_at + timeout + GUARD_SLACK)
+        book.alarm("stop", run, news.started_at + timeout + GUARD_SLACK)
 
 
 def _beat(book: Book, run: Run, news: Beat) -> None:
@@ -182,7 +185,7 @@ def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetim
     )
     book.put_run(run)
     book.alarm("queue", run, None)
-    book.alarm("timeout", run, None)
+    book.alarm("stop", run, None)
     book.alarm("retry", run, run.retry_at)
 
 
@@ -228,9 +231,15 @@ def request_stop(book: Book, run_id: str, stop: Stop, reason: str, now: datetime
         return step(run.state, event)
     if run.stop is None:
         run = book.put_run(replace(run, stop=stop, stop_reason=reason))
+    _ask_to_stop(book, run, now)
+    return run.state
+
+
+def _ask_to_stop(book: Book, run: Run, now: datetime) -> None:
+    """Have an attempt ended, and ask again if it is not soon: an order may get lost."""
     assert run.stop is not None
     book.stops.append(StopOrder(key=run.key, stop=run.stop))
-    return run.state
+    book.alarm("stop", run, now + STOP_AGAIN)
 
 
 def cancel(book: Book, run_id: str, reason: str, now: datetime) -> State:
@@ -287,8 +296,9 @@ def adopt(
         if run.key in known:
             if run.launcher != launcher:
                 book.put_run(replace(run, launcher=launcher))
+                run = book.runs[run.run_id]
             if run.stop:
-                book.stops.append(StopOrder(key=run.key, stop=run.stop))
+                _ask_to_stop(book, run, now)
         elif run.launcher != launcher or run.state is State.RUNNING:
             died = Outcome(event=Event.LOSE, reason="the launcher that owned it died")
             ended(book, run, died, results, now)
@@ -311,13 +321,3 @@ def _finish(book: Book, run: Run, event: Event, reason: str, outcome: Outcome) -
         # Not before `decided`, even by a worker's clock: the next slot would count as decided.
         end = max(record.last_end, record.decided, outcome.finished_at)
         book.put_job(replace(record, last_end=end))
-
-
-def check_new(book: Book, run_id: str) -> None:
-    """Check that a run id is not taken by an unfinished run.
-
-    Raises:
-        Conflict: it is.
-    """
-    if run_id in book.runs:
-        raise Conflict(f"run {run_id} exists already.")

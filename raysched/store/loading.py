@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, tuple_, union
+from sqlalchemy import Connection, Select, select, tuple_, union
 
 from raysched.core.model import Run, run_from_json
+from raysched.core.ports import JobRecord, Snapshot, Version
 from raysched.core.records import run_row
-from raysched.engine.ports import JobRecord, Snapshot, Version
 from raysched.errors import StoreError
 from raysched.spec.job import JobSpec, spec_from_json
 from raysched.spec.units import from_us
 from raysched.store.tables import jobs, outbox, runs, versions
+
+_TOGETHER = 1_000  # documents parsed in one go
 
 
 def storable(name: str) -> bool:
@@ -41,7 +43,7 @@ def unsealed(connection: Connection, dataset: str, run_id: str | None) -> list[d
     if run_id is not None:
         found, live = found.where(outbox.c.run_id == run_id), live.where(runs.c.run_id == run_id)
     docs = connection.execute(found.order_by(outbox.c.seq)).scalars().all()
-    rows = [row for doc in docs for row in json.loads(doc)]
+    rows = [row for doc in parsed(docs) for row in doc]
     if dataset == "runs":
         specs: dict[str, JobSpec] = {}
         for doc, spec in connection.execute(live.order_by(runs.c.n)):
@@ -62,7 +64,7 @@ def snapshot(connection: Connection, epoch: int) -> Snapshot:
             found = _versions(connection)
             return Snapshot(
                 epoch=epoch,
-                jobs={row.name: _job(row, found) for row in connection.execute(select(jobs))},
+                jobs=_jobs(connection, found),
                 runs=_runs(connection),
                 versions=found,
             )
@@ -79,27 +81,39 @@ def _versions(connection: Connection) -> dict[tuple[str, str], Version]:
     needed = union(select(jobs.c.name, jobs.c.version), select(runs.c.job, runs.c.version))
     query = select(versions.c.job, versions.c.version, versions.c.code_hash, versions.c.spec)
     query = query.where(tuple_(versions.c.job, versions.c.version).in_(needed))
+    rows = connection.execute(query).all()
     return {
-        (job, version): Version(
-            spec=spec_from_json(json.loads(spec)), code_hash=code_hash, version=version
+        (job, version): Version(spec=spec_from_json(doc), code_hash=code_hash, version=version)
+        for (job, version, code_hash, _), doc in zip(
+            rows, parsed([row[3] for row in rows]), strict=True
         )
-        for job, version, code_hash, spec in connection.execute(query)
     }
 
 
-def _job(row: Row[Any], found: Mapping[tuple[str, str], Version]) -> JobRecord:
-    return JobRecord(
-        current=found[row.name, row.version],
-        deployed_at=from_us(row.deployed_us),
-        decided=from_us(row.decided_us),
-        last_end=from_us(row.last_end_us),
-        pause=None if row.pause is None else json.loads(row.pause),
-    )
+def _jobs(connection: Connection, found: Mapping[tuple[str, str], Version]) -> dict[str, JobRecord]:
+    return {
+        name: JobRecord(
+            current=found[name, version],
+            deployed_at=from_us(deployed),
+            decided=from_us(decided),
+            last_end=from_us(last_end),
+            pause=None if pause is None else json.loads(pause),
+        )
+        for name, version, deployed, decided, last_end, pause in connection.execute(
+            select(jobs)
+        ).all()
+    }
 
 
 def _runs(connection: Connection) -> tuple[Run, ...]:
-    docs = connection.execute(select(runs.c.doc).order_by(runs.c.n)).scalars()
-    return tuple(run_from_json(json.loads(doc)) for doc in docs)
+    docs = connection.execute(select(runs.c.doc).order_by(runs.c.n)).scalars().all()
+    return tuple(map(run_from_json, parsed(docs)))
+
+
+def parsed(docs: Sequence[str]) -> Iterator[Any]:
+    """Yield what documents hold, parsed many at a time: each name in them is made once then."""
+    for first in range(0, len(docs), _TOGETHER):
+        yield from json.loads(f"[{','.join(docs[first : first + _TOGETHER])}]")
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -19,10 +18,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from sqlalchemy import delete, func, select
 
-from raysched.engine.ports import Clock
+from raysched.core.ports import Clock
 from raysched.errors import RayschedError
 from raysched.spec.units import EPOCH
 from raysched.store.history import History
+from raysched.store.loading import parsed
 from raysched.store.schema import to_table
 from raysched.store.sql import SqlStore
 from raysched.store.tables import meta, outbox
@@ -233,7 +233,8 @@ class _Piece:
     def add(self, page: list[tuple[int, str]]) -> None:
         """Take in rows of the outbox, up to the one that fills the file."""
         rows: list[dict[str, Any]] = []
-        for (seq, doc), found in zip(page, _parsed(page), strict=True):
+        docs = [doc for _, doc in page]
+        for (seq, doc), found in zip(page, parsed(docs), strict=True):
             self.first = self.first or seq
             self.last = seq
             self._rows += len(found)
@@ -242,11 +243,6 @@ class _Piece:
             if self.is_full:
                 break
         self.tables.append(to_table(self.group.dataset, rows))
-
-
-def _parsed(page: list[tuple[int, str]]) -> Iterator[list[dict[str, Any]]]:
-    # In one go: the parser then makes each column's name once, not once a row.
-    yield from json.loads(f"[{','.join(doc for _, doc in page)}]")
 
 
 def _today(clock: Clock) -> date:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Dialect, Table, bindparam, delete, select, up
 from sqlalchemy.dialects import postgresql, sqlite
 
 from raysched.core.model import Run, run_to_json
-from raysched.engine.ports import Changes, Clock, JobRecord, Snapshot, Version
+from raysched.core.ports import Changes, Clock, JobRecord, Snapshot, Version
 from raysched.errors import NotFound, StaleEpoch, StoreError
 from raysched.spec.units import shown, to_us
 from raysched.store import loading

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from raysched.core.model import Outcome, Stop
 from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
+from raysched.core.ports import Clock, StopOrder
 from raysched.core.states import Event
 from raysched.engine.messages import LauncherUp, Message, Reports
-from raysched.engine.ports import Clock, StopOrder
 from raysched.spec.units import to_us
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from raysched.core.ports import Launcher, Results, Store
 from raysched.engine.engine import Engine
 from raysched.engine.messages import Deploy, Deployment, Message
-from raysched.engine.ports import Launcher, Results, Store
 from raysched.errors import InputError, RayschedError
 from raysched.spec.job import Job
 from raysched.spec.units import Instant, instant, iso

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysched.core.model import Run
-from raysched.engine.ports import Changes, JobRecord, Snapshot, Version
+from raysched.core.ports import Changes, JobRecord, Snapshot, Version
 from raysched.errors import NotFound, StaleEpoch
 
 

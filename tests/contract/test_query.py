@@ -14,8 +14,8 @@ import pytest
 import samples
 from samples import START, deployed, finished, run, version
 
+from raysched.core.ports import Changes
 from raysched.core.states import State
-from raysched.engine.ports import Changes
 from raysched.errors import InputError, StoreError
 from raysched.store import query, reader
 from raysched.store.history import History

@@ -19,8 +19,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from raysched.core.model import Run, Stop, Trigger
+from raysched.core.ports import Changes
 from raysched.core.states import State
-from raysched.engine.ports import Changes
 from raysched.errors import NotFound, StaleEpoch, StoreError
 from raysched.spec.policies import Overlap, Retry
 from raysched.spec.resources import Resources
@@ -546,11 +546,21 @@ def test_a_file_without_permission_is_refused(tmp_path, clock):
     path = tmp_path / "state.db"
     SqlStore(path, clock).open()
     path.chmod(0o400)
-    if os.getuid() == 0:
-        pytest.skip("nothing is forbidden to root")
-    with pytest.raises(StoreError) as told:
-        SqlStore(path, clock).open()
-    assert told.value.fix
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if os.getuid() == 0:  # to whom nothing is forbidden
+                for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+                    folder.chmod(0o711)
+                os.setuid(65_534)
+            with pytest.raises(StoreError) as told:
+                SqlStore(path, clock).open()
+            assert "yours and writable" in told.value.fix
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 # SQLite as it must be set.

@@ -130,7 +130,9 @@ def hostile_exits():
     }
 
 
-@pytest.mark.parametrize(("function", "expected"), hostile_exits().items(), ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(
+    ("function", "expected"), hostile_exits().items(), ids=lambda x: getattr(x, "__name__", "")
+)
 def test_only_a_return_is_a_success(client, function, expected):
     run = finished(client, rs.job(function))
     row = run.details()

@@ -175,5 +175,7 @@ def test_the_history_on_disk_is_read_by_plain_pandas_each_run_once(client):
         check=True,
     )
     finished = client.runs(since=None).query("finished_at.notna()")
-    assert int(out.stdout) == len(finished) == len(rs.runs(client.home).dropna(subset=["finished_at"]))
+    assert (
+        int(out.stdout) == len(finished) == len(rs.runs(client.home).dropna(subset=["finished_at"]))
+    )
     assert datetime.now(UTC) > finished.finished_at.max()

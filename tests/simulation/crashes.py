@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from raysched.core.model import Decision, Stop
+from raysched.core.ports import Changes, JobRecord
 from raysched.core.states import Event, State
 from raysched.engine.messages import (
     Cancel,
@@ -28,7 +29,6 @@ from raysched.engine.messages import (
     Resume,
     TriggerRuns,
 )
-from raysched.engine.ports import Changes, JobRecord
 from raysched.errors import NotFound
 from raysched.spec.job import Job, JobSpec, job
 from raysched.spec.policies import Retry

@@ -95,6 +95,7 @@ def _ray_of_its_own(place: Path) -> Iterator[Any]:
         heading(f"starting Ray ({_CPUS} CPUs) and the scheduler in {place}")
         client = connect(place, num_cpus=_CPUS)
         silence()
+        signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own there, which aborts
         yield client
     finally:
         heading("stopping Ray")
@@ -106,12 +107,12 @@ def _ray_of_its_own(place: Path) -> Iterator[Any]:
 @contextmanager
 def _stoppable() -> Iterator[None]:
     """Let SIGTERM end the demo as Ctrl-C does, through all that is to be cleaned up."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
