@@ -30,7 +30,7 @@ def daily_delays(origin: str = "", day: str = "", data: str = "") -> pd.DataFram
     if flights.empty:
         raise ValueError(f"no flight left {origin or 'New York'} on {date}")
     flights["cancelled"] = flights["dep_time"].isna()
-    delays = (
+    delays: pd.DataFrame = (
         flights.groupby(["carrier", "origin"], as_index=False)
         .agg(
             flights=("flight", "size"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import zipfile
+from pathlib import Path
 
 import _nycflights as nyc
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -46,11 +48,12 @@ def flights_ingest(data: str = "") -> pd.DataFrame:
     return result
 
 
-def _made_from(file) -> str:
-    return (pq.read_schema(file).metadata or {}).get(b"made_from", b"").decode()
+def _made_from(file: Path) -> str:
+    notes: dict[bytes, bytes] = pq.read_schema(file).metadata or {}
+    return notes.get(b"made_from", b"").decode()
 
 
-def _write(table, file, made_from: str) -> None:
+def _write(table: pa.Table, file: Path, made_from: str) -> None:
     """Write a file that appears whole or not at all, without the column that its folder names."""
     file.parent.mkdir(parents=True, exist_ok=True)
     hidden = file.with_name(f".{file.name}.{os.getpid()}")

@@ -41,4 +41,5 @@ def weather_anomalies(day: str = "", most_cancelled: float = 0.3, data: str = ""
     bad = (joined["wind_gust"] > 35) | (joined["precip"] > 0.1) | (joined["visib"] < 2)
     columns = ["origin", "hour", "flights", "mean_delay_min", "wind_gust", "precip", "visib"]
     nyc.metric("bad_hours", int(bad.sum()))
-    return joined.loc[bad, columns].reset_index(drop=True)
+    bad_hours: pd.DataFrame = joined.loc[bad, columns].reset_index(drop=True)
+    return bad_hours

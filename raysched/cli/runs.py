@@ -359,8 +359,11 @@ def cancel(run_id: RunId, home: Home = None) -> None:
             why="only a run that is not over can be cancelled.",
             fix=f"see `raysched run {run.id}`.",
         )
-    run.cancel()
-    say(f"cancelled {run.id}.")
+    after = client.cancel(run.id)
+    if State(after).final:
+        say(f"cancelled {run.id}.")
+    else:
+        say(f"{run.id} is being cancelled; it is {after} until its processes are gone.")
     say_next("run", run.id)
 
 

@@ -34,11 +34,27 @@ class Mailbox:
         """Lay the terms down, and have the guard look at that instant if it has not before."""
         # The number comes last: the guard that sees it finds the terms complete. They stay
         # until it has answered a release.
-        os.pwrite(self.memory, terms.pack(), wire.SERIAL.size)
-        os.pwrite(self.memory, wire.SERIAL.pack(serial), 0)
+        os.pwrite(self.memory, terms.pack(), wire.TERMS_AT)
+        self._number(serial)
         seconds = int(look_at)
         at = (ctypes.c_long * 4)(0, 0, seconds, int((look_at - seconds) * 1e9))
         _libc.timerfd_settime(self.timer, _ABSOLUTE, at, None)
+
+    def withdraw(self, serial: int) -> bool:
+        """Take the terms back, if the guard has not taken them up; say whether that was so.
+
+        The guard says in the memory which terms it takes up, looks whether they still
+        stand, and only then acts on them. So either it finds them withdrawn, or its word
+        is found here.
+        """
+        self._number(wire.NO_TERMS)
+        if os.pread(self.memory, wire.SERIAL.size, wire.TAKEN_AT) != wire.SERIAL.pack(serial):
+            return True
+        self._number(serial)
+        return False
+
+    def _number(self, serial: int) -> None:
+        os.pwrite(self.memory, wire.SERIAL.pack(serial), wire.NUMBER_AT)
 
     def close(self) -> None:
         """Give the memory and the timer back."""

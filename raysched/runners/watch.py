@@ -8,11 +8,14 @@ code never runs in this module, and nothing here waits for a job. Linux only.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -60,6 +63,7 @@ class Guard:
         self._sock: socket.socket | None = None
         self._inbox = Inbox()
         self._mailbox = Mailbox()
+        self._posted: int | None = None  # the number of the terms that lie in the mailbox
 
     @classmethod
     def start(cls, directory: Path) -> Guard:
@@ -124,7 +128,11 @@ class Guard:
             self._stdio.point(self._stdio.outside)
             os.environ.pop(wire.MARK_VARIABLE, None)
             # Orphans fall to this process, so without children it has no descendants.
-            body = wire.pack_release(children=_has_children())
+            children = _has_children()
+            if not children and self._was_silent():
+                self._terms = None
+                return LastWords([], None, 0)
+            body = wire.pack_release(children=children)
             try:
                 answer = self._ask(Kind.RELEASE, body)
                 while answer is None:
@@ -142,6 +150,20 @@ class Guard:
             _reap(words.zombies)
         return read_words(words)
 
+    def _was_silent(self) -> bool:
+        """Whether the guard knows nothing of the attempt under way, and never will.
+
+        The pipes are looked at first: if they are empty because the guard has emptied
+        them, it had taken the terms up before. Most attempts end here, and their guard
+        is not woken at all.
+        """
+        posted, self._posted = self._posted, None
+        return (
+            posted is not None
+            and not any(_waiting(read) for read, _ in self._pipes)
+            and self._mailbox.withdraw(posted)
+        )
+
     # The guard's process
 
     def _begin(self, terms: wire.Watch) -> wire.Watch:
@@ -151,7 +173,8 @@ class Guard:
         if not terms.look:
             # If the guard is dying at this moment, `_mind` hands these terms to another.
             look_at = terms.began + min(terms.timeout_s, wire.SAMPLE_S)
-            self._mailbox.post(self._number(), terms, look_at)
+            self._posted = self._number()
+            self._mailbox.post(self._posted, terms, look_at)
             return terms
         # Only with the answer is it certain that none of the job's children is among them.
         while (answer := self._ask(Kind.WATCH, terms.pack())) is None:
@@ -187,7 +210,7 @@ class Guard:
         finally:
             theirs.close()
         self._mailbox.close()
-        self._sock, self._inbox, self._mailbox = ours, Inbox(), mailbox
+        self._sock, self._inbox, self._mailbox, self._posted = ours, Inbox(), mailbox, None
         threading.Thread(target=self._mind, args=[ours], name="raysched-guard", daemon=True).start()
 
     def _mind(self, sock: socket.socket) -> None:
@@ -227,7 +250,7 @@ class Guard:
         return True
 
     def _number(self) -> int:
-        self._serial = (self._serial + 1) & 0xFFFFFFFF
+        self._serial = self._serial % 0xFFFFFFFF + 1  # never wire.NO_TERMS
         return self._serial
 
     def _receive(self) -> Frame | None:
@@ -377,6 +400,12 @@ def _run_guard(directory: Path, fds: list[int], errors: int) -> None:
 def _adopt_orphans(adopt: bool) -> None:
     # Refused only where there is no such call; then the mark alone finds orphans.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(adopt), 0, 0, 0)
+
+
+def _waiting(pipe: int) -> int:
+    """Return how many bytes wait in a pipe."""
+    count: int = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
+    return count
 
 
 def _has_children() -> bool:

@@ -155,6 +155,7 @@ def test_a_run_that_fits_no_node_exits_5_and_stays_queued(cli):
     assert "the largest node offers 0" in cli.err
     assert cli.json("explain", run_id)["status"] == "queued"
     cli("cancel", run_id)
+    cli("logs", run_id, "-f")  # until it is over
     assert cli.json("run", run_id)["status"] == "cancelled"
 
 

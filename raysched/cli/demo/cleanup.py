@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from raysched.cli.cluster import disconnect
 from raysched.cluster import local
 from raysched.errors import ClusterError, NotRunning
 
@@ -21,10 +22,8 @@ def end(home: Path) -> None:
     Raises:
         ClusterError: one cannot be ended.
     """
-    import ray
-
     with _undisturbed():
-        ray.shutdown()
+        disconnect()
         with suppress(NotRunning):
             local.stop(home)
         # What reads the end of a pipe goes by itself; what was interrupted while starting

@@ -58,7 +58,7 @@ def _decisions(decisions: pd.DataFrame) -> None:
     heading("what became of the slots, and why: pd.read_parquet(home / 'decisions')")
     shown = plain_rows(decisions.tail(_DECISIONS))
     cells = [
-        {**row, "slot": instant(row["slot"]), "reason": row["reason"] or row["run_id"]}
+        {**row, "slot": instant(row["slot"])[11:], "reason": row["reason"] or row["run_id"]}
         for row in shown
     ]
     columns = [
@@ -78,7 +78,8 @@ def _log(logs: pd.DataFrame, runs: pd.DataFrame) -> None:
         return
     run_id = whole["run_id"].iloc[0]
     lines = logs[logs["run_id"] == run_id].sort_values("line_no")["line"].to_list()
-    heading(f"the output of {run_id}, a child process's included:")
+    heading("the output of one run, a child process's included:")
+    show_text(f"  raysched logs {run_id}", "dim")
     cut = lines if len(lines) <= _LINES else [*lines[: _LINES // 2], "...", *lines[-_LINES // 2 :]]
     for line in cut:
         show_text(f"  {line}")
@@ -89,8 +90,8 @@ def _files(home: Path) -> None:
     heading(f"the files in {home}:")
     for entry in sorted(home.iterdir()):
         if entry.is_file():
-            show_text(f"  {entry.name:<16}            {size(entry.stat().st_size):>10}")
+            show_text(f"  {entry.name:<20}            {size(entry.stat().st_size):>10}")
         elif entry.is_dir() and not entry.name.startswith("."):
             files = [file for file in entry.rglob("*") if file.is_file()]
             total = sum(file.stat().st_size for file in files)
-            show_text(f"  {entry.name + '/':<16} {len(files):>4} files {size(total):>10}")
+            show_text(f"  {entry.name + '/':<20} {len(files):>4} files {size(total):>10}")

@@ -92,7 +92,7 @@ class Screen:
         table.add_column("state", no_wrap=True, min_width=9)
         table.add_column("progress", no_wrap=True, width=_BAR)
         table.add_column("took", no_wrap=True, justify="right", min_width=5)
-        table.add_column("last line, or why", overflow="ellipsis")
+        table.add_column("last line", overflow="ellipsis")
         for row in rows[-_ROWS:]:
             note = Text(one_line(self._note(row)), no_wrap=True, overflow="ellipsis", style="dim")
             table.add_row(

@@ -29,7 +29,7 @@ def play(client: Client, folder: Path, home: Path, screen: Screen) -> None:
     start = datetime.now(UTC)
     client.deploy(*_for_the_demo(folder, home / "flights-data"))
     client.pause("weather_anomalies", note="by the demo, to show skipped slots")
-    heading("four jobs are deployed; one fires every 3 s, one is paused, one will fail, one hang")
+    heading("4 jobs: one fires every 3 s, one is paused, one will fail, one hang")
     triggered = [
         client.trigger("flights_ingest"),
         client.trigger("weather_anomalies", day=_BLIZZARD),

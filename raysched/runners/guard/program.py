@@ -173,13 +173,21 @@ class Program:
                 self._done = True
 
     def _open_mail(self) -> None:
-        mail = os.pread(self._mailbox, 4096, 0)
-        if not mail:
+        number, _ = self._standing()
+        if number in (wire.NO_TERMS, self._mail):
             return
-        (number,) = wire.SERIAL.unpack_from(mail)
-        if number != self._mail:
+        os.pwrite(self._mailbox, wire.SERIAL.pack(number), wire.TAKEN_AT)
+        # The worker may have withdrawn them just before it could read that.
+        still, terms = self._standing()
+        if still == number:
             self._mail = number
-            self._begin(Attempt(wire.Watch.unpack(mail[wire.SERIAL.size :])))
+            self._begin(Attempt(wire.Watch.unpack(terms)))
+
+    def _standing(self) -> tuple[int, bytes]:
+        mail = os.pread(self._mailbox, 4096, 0)
+        if len(mail) <= wire.TERMS_AT:
+            return wire.NO_TERMS, b""
+        return wire.SERIAL.unpack_from(mail, wire.NUMBER_AT)[0], mail[wire.TERMS_AT :]
 
     def _obey(self, frame: Frame) -> None:
         attempt = self._attempt

@@ -40,7 +40,10 @@ _STOP = struct.Struct("<64sd")
 _WORDS = struct.Struct("<BQH")
 _PID = struct.Struct("<I")
 _IDENTITY = struct.Struct("<IQ")
-SERIAL = struct.Struct("<I")  # before the terms in a mailbox
+SERIAL = struct.Struct("<I")
+# A mailbox: the number of the terms that the guard has taken up, of those that stand, the terms.
+TAKEN_AT, NUMBER_AT, TERMS_AT = 0, SERIAL.size, 2 * SERIAL.size
+NO_TERMS = 0
 RECORD = struct.Struct("<qBQI")  # UTC microseconds, stream, number of the first line, size
 
 
