@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,6 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 import raysched as rs
-from raysched.errors import Conflict
 
 FLIGHTS = "flights.csv.zip"
 
@@ -80,21 +78,7 @@ def day_of_2013(day: str = "") -> date:
     2013 lacks, becomes the 28th.
     """
     meant = date.fromisoformat(day) if day else None
-    with suppress(Conflict):  # a plain call has no run
-        meant = meant or rs.current().day
-    meant = meant or datetime.now(UTC).date()
+    meant = meant or rs.current().day or datetime.now(UTC).date()
     if (meant.month, meant.day) == (2, 29):
         return date(2013, 2, 28)
     return meant.replace(year=2013)
-
-
-def progress(done: int, total: int) -> None:
-    """Tell how far the run is; a plain call has nobody to tell."""
-    with suppress(Conflict):
-        rs.current().progress(done, total)
-
-
-def metric(name: str, value: float) -> None:
-    """Record a number with the run; a plain call has no record."""
-    with suppress(Conflict):
-        rs.current().metric(name, value)

@@ -42,5 +42,5 @@ def daily_delays(origin: str = "", day: str = "", data: str = "") -> pd.DataFram
     )
     delays.insert(0, "day", pd.Timestamp(date))
     print(f"{date}: {len(flights):,} flights, {flights['cancelled'].sum():,} of them cancelled")
-    nyc.metric("flights", len(flights))
+    rs.current().metric("flights", len(flights))
     return delays

@@ -41,10 +41,10 @@ def flights_ingest(data: str = "") -> pd.DataFrame:
         rows, size = pq.read_metadata(file).num_rows, file.stat().st_size
         written.append({"month": month, "rows": rows, "bytes": size, "written": not fresh})
         print(f"month {month:2}: {rows:,} flights {'were there' if fresh else 'written'}")
-        nyc.progress(month, 12)
+        rs.current().progress(month, 12)
     result = pd.DataFrame(written)
-    nyc.metric("rows", int(result["rows"].sum()))
-    nyc.metric("months_written", int(result["written"].sum()))
+    rs.current().metric("rows", int(result["rows"].sum()))
+    rs.current().metric("months_written", int(result["written"].sum()))
     return result
 
 

@@ -22,7 +22,7 @@ def hourly_profile(day: str = "", rest_s: float = 0.0, data: str = "") -> dict[s
     for n, hour in enumerate(sorted(set(hours)), start=1):
         counts[f"{hour:02}:00"] = hours.count(hour)
         print(f"{date} {hour:02}:00  {hours.count(hour)} flights")
-        nyc.progress(n, len(set(hours)))
+        rs.current().progress(n, len(set(hours)))
         time.sleep(rest_s)
     print("the busiest first, sorted by a child process:", flush=True)
     table = "\n".join(f"{count} {hour}" for hour, count in counts.items())

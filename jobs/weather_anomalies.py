@@ -40,6 +40,6 @@ def weather_anomalies(day: str = "", most_cancelled: float = 0.3, data: str = ""
     joined = hours.merge(weather, on=["origin", "hour"], validate="one_to_one")
     bad = (joined["wind_gust"] > 35) | (joined["precip"] > 0.1) | (joined["visib"] < 2)
     columns = ["origin", "hour", "flights", "mean_delay_min", "wind_gust", "precip", "visib"]
-    nyc.metric("bad_hours", int(bad.sum()))
+    rs.current().metric("bad_hours", int(bad.sum()))
     bad_hours: pd.DataFrame = joined.loc[bad, columns].reset_index(drop=True)
     return bad_hours

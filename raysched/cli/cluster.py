@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,20 +108,10 @@ def _seal(client: Client) -> None:
 
 
 def disconnect() -> None:
-    """Leave a Ray that is about to be stopped, without its actors.
-
-    They outlive a SIGTERM, and Ray would wait for them for 20 s. Everything that they
-    have acknowledged is in the state database, so that a kill costs nothing.
-    """
+    """Leave a Ray that is about to be stopped, or threads here complain that it is gone."""
     import ray
 
-    from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER
-
-    if ray.is_initialized():
-        for name in (SCHEDULER, LAUNCHER):
-            with suppress(ValueError):
-                ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
-        ray.shutdown()  # or its threads in this process complain that their cluster is gone
+    ray.shutdown()
 
 
 def status(home: Home = None, output: Output = Format.TABLE) -> None:

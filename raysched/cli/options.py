@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -55,18 +54,7 @@ def connected(home: Path | None) -> Client:
         )
     from raysched.client.connect import connect
 
-    client = connect(home_of(home), start=False)
-    silence()
-    return client
-
-
-def silence() -> None:
-    """Keep Ray from printing its own remarks on dying workers among a command's results."""
-    from ray._private.ray_logging import global_worker_stdstream_dispatcher
-
-    # The only way there is: `log_to_driver=False` and the logging level do not touch them.
-    with suppress(Exception):
-        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+    return connect(home_of(home), start=False)
 
 
 def is_running(home: Path | None) -> bool:

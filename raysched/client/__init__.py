@@ -325,9 +325,9 @@ def _frame(rows: Sequence[Mapping[str, Any]], columns: list[str] | None = None) 
 def _is_missing(value: object) -> bool:
     import pandas as pd
 
-    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))  # type: ignore[call-overload]
 
 
 def _plain_row(frame: pd.DataFrame) -> dict[str, Any]:
     row = frame.iloc[-1].to_dict()
-    return {name: None if _is_missing(value) else value for name, value in row.items()}
+    return {str(name): None if _is_missing(value) else value for name, value in row.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from raysched.client import Client
@@ -74,3 +75,14 @@ def _join_ray(
         local.authenticate(own)
         address = own.address
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    _silence()
+
+
+def _silence() -> None:
+    """Keep Ray from printing remarks on dying workers: a cancelled run's is meant to die."""
+    from ray._private.worker import global_worker
+
+    # Its listener prints them whatever `log_to_driver` and the logging level are.
+    with suppress(Exception):
+        global_worker.threads_stopped.set()
+        global_worker.gcs_error_subscriber.close()

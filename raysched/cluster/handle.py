@@ -7,18 +7,24 @@ so a call is repeated until it is answered or the patience is over.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import ray
 
 from raysched.cluster.names import NAMESPACE, SCHEDULER, detached
 from raysched.cluster.scheduler import Scheduler
-from raysched.engine.messages import Message, Status
+from raysched.engine.messages import Message, Status, TriggerRuns
 from raysched.errors import ClusterError, NotRunning, RayschedError
 
 PATIENCE_S = 30.0
 SEAL_EVERY_S = 60.0
 _AGAIN_S = 0.1
+
+
+def _again(argument: Any) -> Any:
+    """Return an argument that says, if it can, that it was sent before."""
+    return replace(argument, again=True) if isinstance(argument, TriggerRuns) else argument
 
 
 class SchedulerHandle:
@@ -81,6 +87,7 @@ class SchedulerHandle:
                 break
             except ray.exceptions.ActorUnavailableError as error:
                 self._give_up(error, until)
+                arguments = tuple(_again(argument) for argument in arguments)
             except ray.exceptions.ActorDiedError as error:
                 raise self._gone(error) from None
         if isinstance(answer, RayschedError):

@@ -12,7 +12,8 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -47,6 +48,28 @@ class _Attempt:
     stop: StopOrder | None = None
 
 
+class _Gathering:
+    """Brings what other threads put in to a loop, in one waking for all that has gathered."""
+
+    def __init__(self, take: Callable[[str, Any], None]) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._take = take
+        self._items: deque[tuple[str, Any]] = deque()
+        self._woken = False
+
+    def put(self, key: str, value: Any) -> None:
+        self._items.append((key, value))
+        if not self._woken:
+            self._woken = True
+            assert self.loop is not None
+            self.loop.call_soon_threadsafe(self._empty)
+
+    def _empty(self) -> None:
+        self._woken = False  # before the last look: what comes after it wakes the loop again
+        while self._items:
+            self._take(*self._items.popleft())
+
+
 class Launcher:
     """Owns attempts. Ray restarts it after a crash, under a new incarnation and empty."""
 
@@ -62,12 +85,14 @@ class Launcher:
         self._mail = asyncio.Event()
         self._unsettled: dict[str, None] = {}
         self._postman: asyncio.Task[None] | None = None
+        self._done = _Gathering(self._over)
 
     async def attach(self, epoch: int) -> LauncherUp | None:
         """Serve the scheduler of this epoch from now on; None if a newer one is served."""
         if epoch < self._epoch:
             return None
         self._epoch = epoch
+        self._done.loop = asyncio.get_running_loop()
         self._postman = self._postman or asyncio.create_task(self._post())
         return LauncherUp(
             launcher=self._incarnation, known=frozenset([*self._attempts, *self._unsettled])
@@ -77,10 +102,11 @@ class Launcher:
         """Never return: whoever waits for this is told when the launcher dies."""
         await asyncio.Event().wait()
 
-    async def launch(self, epoch: int, mailing: Mailing) -> None:
+    async def launch(self, epoch: int, piece: bytes) -> None:
         """Hand attempts to Ray; orders of an older epoch, or told twice, are passed over."""
         if epoch != self._epoch:
             return
+        mailing: Mailing = mail.unbag(piece)
         for shape, options in mailing.shapes.items():
             self._tasks[shape] = ray.remote(run_orders).options(
                 name="raysched", max_retries=0, **placement.ray_options(options)
@@ -101,11 +127,11 @@ class Launcher:
                 attempt.stop = order
                 self._end(order.key, attempt)
 
-    async def hear(self, incarnation: str, letters: Sequence[ReportLetter]) -> None:
+    async def hear(self, incarnation: str, piece: bytes) -> None:
         """Take in what a worker tells of an attempt under way."""
         if incarnation != self._incarnation:
             return
-        for letter in letters:
+        for letter in mail.unbag(piece):
             if letter.key in self._attempts:
                 self._note_start(letter)
                 self._tell(letter)
@@ -121,20 +147,19 @@ class Launcher:
 
     def _submit(self, letter: OrderLetter) -> None:
         code = self._codes[letter.code_hash]
-        ref = self._tasks[letter.shape].remote(self._setting, [(letter.body, code)])
+        inline = code if isinstance(code, bytes) else None
+        piece = mail.bag((self._setting, [(letter.body, inline)]))
+        ref = self._tasks[letter.shape].remote(piece, *([] if inline else [code]))
         self._attempts[letter.key] = _Attempt(ref)
-        loop = asyncio.get_running_loop()
-        ref.future().add_done_callback(
-            lambda done, key=letter.key: loop.call_soon_threadsafe(self._over, key, done)
-        )
+        ref.future().add_done_callback(lambda done, key=letter.key: self._done.put(key, done))
 
     def _over(self, key: str, done: Any) -> None:
         """Take in the end of a task, as its worker returned it or as Ray knows it."""
         error = done.exception()
         if error is None:
             del self._attempts[key]
-            for letter in done.result():
-                self._tell(ReportLetter(*letter))
+            for letter in mail.unbag(done.result()):
+                self._tell(letter)
         else:
             asyncio.ensure_future(self._bury(key, error))  # noqa: RUF006 - ends with its report
 
@@ -184,7 +209,7 @@ class Launcher:
         try:
             scheduler = _scheduler()
             # Awaited, not got: an actor that blocks in ray.get tells its raylet each time.
-            reply = await scheduler.report.remote(self._incarnation, letters)
+            reply = await scheduler.report.remote(self._incarnation, mail.bag(letters))
         except (ray.exceptions.RayError, ValueError) as error:
             _log.info("no scheduler takes reports: %s", error)
             _scheduler.cache_clear()  # there may be another one by the next try

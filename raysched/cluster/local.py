@@ -6,14 +6,13 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -21,7 +20,7 @@ from raysched.errors import ClusterError, NotRunning
 
 _RECORD = "ray.json"
 _START_S = 60.0
-_STOP_S = 20.0
+_STOP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class LocalRay:
     def alive(self) -> bool:
         """Whether the process is still there, and still the same one."""
         try:
-            return psutil.Process(self.pid).create_time() == self.created
+            return bool(psutil.Process(self.pid).create_time() == self.created)
         except psutil.NoSuchProcess:
             return False
 
@@ -67,7 +66,7 @@ def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = Non
     command += [f"--num-cpus={num_cpus}"] if num_cpus is not None else []
     command += [f"--num-gpus={num_gpus}"] if num_gpus is not None else []
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - Ray's own program, our own arguments
             command,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -75,15 +74,19 @@ def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = Non
             start_new_session=True,
             env={**_environment(), **authentication(token_path)},
         )
-    address = _wait_for_address(process, Path(temp_dir), log)
-    record = LocalRay(
-        address=address,
-        pid=process.pid,
-        created=psutil.Process(process.pid).create_time(),
-        temp_dir=temp_dir,
-        token_path=token_path,
-    )
-    _write(home / _RECORD, record)
+    try:
+        record = LocalRay(
+            address=_wait_for_address(process, Path(temp_dir), log),
+            pid=process.pid,
+            created=psutil.Process(process.pid).create_time(),
+            temp_dir=temp_dir,
+            token_path=token_path,
+        )
+        _write(home / _RECORD, record)
+    except BaseException:  # also an interruption: without its record nobody could end it
+        _end(psutil.Process(process.pid))
+        shutil.rmtree(temp_dir, ignore_errors=True)
+        raise
     return record
 
 
@@ -96,16 +99,30 @@ def stop(home: Path) -> None:
     record = find(home)
     if record is None:
         raise NotRunning(f"no Ray is running for {home}.", why="it has no record of a live one.")
-    supervisor = psutil.Process(record.pid)
-    tree = [supervisor, *supervisor.children(recursive=True)]
-    supervisor.send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs(tree, timeout=_STOP_S)
-    for process in alive:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=_STOP_S)
+    _end(psutil.Process(record.pid))
     (home / _RECORD).unlink(missing_ok=True)
     shutil.rmtree(record.temp_dir, ignore_errors=True)
+
+
+def _end(supervisor: psutil.Process) -> None:
+    """Kill a Ray, the raylet first, as that would start anew what else is killed.
+
+    Asked politely it waits 20 s for the scheduler, which has no need of it: what was
+    acknowledged is on disk.
+    """
+    with suppress(psutil.NoSuchProcess):
+        tree = supervisor.children(recursive=True)
+        for process in [*sorted(tree, key=lambda it: not _is_raylet(it)), supervisor]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs([*tree, supervisor], timeout=_STOP_S)
+
+
+def _is_raylet(process: psutil.Process) -> bool:
+    try:
+        return bool(process.name() == "raylet")
+    except psutil.NoSuchProcess:
+        return False
 
 
 def authentication(token_path: str) -> dict[str, str]:
@@ -116,7 +133,7 @@ def authentication(token_path: str) -> dict[str, str]:
 def authenticate(record: LocalRay) -> None:
     """Make this process show the token of a Ray that `start` has made."""
     os.environ.update(authentication(record.token_path))
-    from ray._raylet import Config
+    from ray._raylet import Config  # type: ignore[attr-defined]
 
     Config.initialize("")  # Ray read its environment when it was imported, perhaps long ago
 
@@ -144,8 +161,6 @@ def _environment() -> dict[str, str]:
 
 def _temp_dir() -> str:
     """Return a new short folder: Ray puts Unix sockets deep below it, and those have 107 bytes."""
-    import tempfile
-
     return tempfile.mkdtemp(prefix="rs-ray-")
 
 
@@ -157,15 +172,11 @@ def _wait_for_address(process: subprocess.Popen[bytes], temp_dir: Path, log: Pat
             if address := current.read_text().strip():
                 return address
         time.sleep(0.05)
-    if process.poll() is None:
-        process.terminate()
     tail = log.read_text(errors="replace")[-2000:]
     raise ClusterError("Ray did not start.", why=tail or "it wrote nothing.", fix=f"look at {log}.")
 
 
-def _write(path: Path, record: Any) -> None:
-    from dataclasses import asdict
-
+def _write(path: Path, record: LocalRay) -> None:
     temp = path.with_name(f".{path.name}.tmp")
     temp.write_text(json.dumps(asdict(record)))
     os.replace(temp, path)

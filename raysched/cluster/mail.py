@@ -1,7 +1,8 @@
 """Orders and reports as sealed letters: the launcher carries them and opens none.
 
-A letter is pickled once, where it is written, and unpickled once, where it is read.
-Both ends are processes of the same cluster that run the same code anyway.
+A letter is pickled once, where it is written, and unpickled once, where it is read;
+on the way it is bytes, which Ray passes on as they are. Both ends are processes of
+the same cluster that run the same code anyway.
 """
 
 from __future__ import annotations
@@ -60,3 +61,13 @@ def open_report(letter: ReportLetter) -> Report:
     """Return the report in a letter."""
     report: Report = pickle.loads(letter.body)
     return report
+
+
+def bag(letters: Any) -> bytes:
+    """Return letters, with whatever goes with them, as one piece for the journey."""
+    return pickle.dumps(letters, protocol=5)
+
+
+def unbag(piece: bytes) -> Any:
+    """Return what `bag` was given."""
+    return pickle.loads(piece)

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from raysched.cluster.launcher import Launcher
-from raysched.cluster.mail import Mailing, seal_order
+from raysched.cluster.mail import Mailing, bag, seal_order
 from raysched.cluster.names import LAUNCHER, detached
 from raysched.core.orders import Order
 from raysched.core.ports import StopOrder
@@ -57,7 +57,7 @@ class RemoteLauncher:
             shapes=shapes,
             codes={code_hash: self._code(code_hash) for code_hash in codes},
         )
-        self._actor.launch.remote(self._epoch, mailing)
+        self._actor.launch.remote(self._epoch, bag(mailing))
         self._sent |= codes | set(shapes)
 
     def stop(self, orders: Sequence[StopOrder]) -> None:

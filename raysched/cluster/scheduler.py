@@ -19,7 +19,7 @@ from typing import Any
 import ray
 
 from raysched.cluster import placement
-from raysched.cluster.mail import ReportLetter, open_report
+from raysched.cluster.mail import open_report, unbag
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
 from raysched.engine.driver import Driver
@@ -76,9 +76,9 @@ class Scheduler:
         except RayschedError as error:
             return error
 
-    async def report(self, launcher: str, letters: Sequence[ReportLetter]) -> Any:
+    async def report(self, launcher: str, piece: bytes) -> Any:
         """Take in a launcher's news; the reply tells it that they are durable."""
-        reports = [open_report(letter) for letter in letters]
+        reports = [open_report(letter) for letter in unbag(piece)]
         return await self.tell(Reports(launcher=launcher, reports=reports))
 
     async def where(self) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from typing import Any
 import ray
 
 from raysched.cluster import mail
-from raysched.cluster.mail import ReportLetter
 from raysched.cluster.names import NAMESPACE, guard_directory
 from raysched.core.model import Outcome
 from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
@@ -43,13 +42,21 @@ class Setting:
     incarnation: str
 
 
-def run_orders(setting: Setting, letters: Sequence[tuple[bytes, Any]]) -> list[ReportLetter]:
-    """Run attempts one after the other and return how each ended.
+def run_orders(piece: bytes, *references: Any) -> bytes:
+    """Run attempts one after the other and return how each ended, as bagged letters.
 
-    Each comes with its pinned function, or with a reference to it in Ray's store.
+    The bag holds the setting, and for each order its letter and its pinned function;
+    functions that are too large for a bag lie in Ray's store under `references`, in
+    the order in which they are missing.
     """
-    worker = _worker(setting)
-    return [mail.seal_report(worker.run(mail.open_order(order), code)) for order, code in letters]
+    setting, letters = mail.unbag(piece)
+    worker, stored = _worker(setting), iter(references)
+    return mail.bag(
+        [
+            mail.seal_report(worker.run(mail.open_order(order), code or next(stored)))
+            for order, code in letters
+        ]
+    )
 
 
 @lru_cache(maxsize=1)
@@ -73,7 +80,7 @@ class _Worker:
         self._pid = os.getpid()
         self._herald = _Herald(setting, self)
 
-    def run(self, order: Order, code: Any) -> Ended:
+    def run(self, order: Order, code: bytes) -> Ended:
         """Run one attempt and return how it ended."""
         run = Current(
             run_id=order.run_id,
@@ -84,9 +91,7 @@ class _Worker:
         self._guard.watch(order.key, timeout_s=order.timeout_s, log_limit_bytes=LOG_LIMIT_BYTES)
         self._herald.begin(order, run)
         try:
-            execution = native.execute(
-                order.code_hash, lambda: _fetched(code), order.params, order.env, run
-            )
+            execution = native.execute(order.code_hash, code, order.params, order.env, run)
             outcome = self._outcome(order, run, execution)
         finally:
             self._herald.end()
@@ -171,7 +176,8 @@ class _Herald:
             self._under_way = None
 
     def _run(self) -> None:
-        announced, told = "", (None, {})
+        announced = ""
+        told: tuple[tuple[float, float] | None, dict[str, float]] = (None, {})
         while True:
             with self._busy:
                 self._awake = self._under_way is not None
@@ -200,7 +206,7 @@ class _Herald:
     def _tell(self, reports: list[Report]) -> None:
         launcher = ray.get_actor(self._setting.launcher, namespace=NAMESPACE)
         letters = [mail.seal_report(report) for report in reports]
-        launcher.hear.remote(self._setting.incarnation, letters)
+        launcher.hear.remote(self._setting.incarnation, mail.bag(letters))
 
 
 def _keep(home: str, order: Order, value: object) -> dict[str, Any]:
@@ -218,10 +224,6 @@ def _keep(home: str, order: Order, value: object) -> dict[str, Any]:
         "result_rows": written.rows,
         "result_path": written.hidden_path,
     }
-
-
-def _fetched(code: Any) -> bytes:
-    return code if isinstance(code, bytes) else ray.get(code)
 
 
 def _lines(lines: Sequence[Line]) -> list[LogLine]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from raysched.core.pickling import by_fields
 from raysched.core.states import Event, State
 from raysched.spec.units import from_us, iso, to_us
 
@@ -95,6 +96,7 @@ class Run:
         return attempt_key(self.run_id, self.attempt)
 
 
+@by_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended, as its worker or its launcher tells it."""

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from raysched.core.model import Outcome
+from raysched.core.pickling import by_fields
 
 
+@by_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """What Ray must provide for a run; runs of the same shape may share a task.
@@ -21,6 +23,7 @@ class Shape:
     options: Mapping[str, Any]
 
 
+@by_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One attempt to launch. `key` fences it; launching the same key twice is harmless."""
@@ -39,6 +42,7 @@ class Order:
     timeout_s: float | None = None
 
 
+@by_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
     """One line of an attempt's output; `line_no` counts from 1 over both streams."""
@@ -49,6 +53,7 @@ class LogLine:
     text: str
 
 
+@by_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """A worker announces an attempt that lasts long enough to be worth a message.
@@ -64,6 +69,7 @@ class Started:
     address: str = ""
 
 
+@by_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """News of a running attempt: how far it is, and the lines it has written since."""
@@ -74,6 +80,7 @@ class Beat:
     lines: Sequence[LogLine] = ()
 
 
+@by_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The end of an attempt, with the lines not told before."""

@@ -144,7 +144,7 @@ def trigger(
     ]
     if any(run_id in book.runs or run_id in book.changes.runs for run_id in ids):
         return ids
-    if ids and is_over(ids[0]):
+    if request.again and ids and is_over(ids[0]):
         return ids
     for run_id, params in zip(ids, request.params, strict=True):
         runs.create(

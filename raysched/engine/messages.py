@@ -43,7 +43,7 @@ class TriggerRuns:
     """Make one run for each of `params`. Reply: their ids.
 
     Each is identified by `moment`, `request` and its place in the list, so that a
-    client that got no answer can ask again without making a second run.
+    client that got no answer can ask again, and says so, without making a second run.
     """
 
     job: str
@@ -52,6 +52,7 @@ class TriggerRuns:
     request: str
     slot: datetime | None = None
     origin: str | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

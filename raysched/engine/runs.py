@@ -294,11 +294,11 @@ def adopt(
     """
     for run in [run for run in book.runs.values() if run.launcher is not None]:
         if run.key in known:
+            mine = replace(run, launcher=launcher)
             if run.launcher != launcher:
-                book.put_run(replace(run, launcher=launcher))
-                run = book.runs[run.run_id]
-            if run.stop:
-                _ask_to_stop(book, run, now)
+                book.put_run(mine)
+            if mine.stop:
+                _ask_to_stop(book, mine, now)
         elif run.launcher != launcher or run.state is State.RUNNING:
             died = Outcome(event=Event.LOSE, reason="the launcher that owned it died")
             ended(book, run, died, results, now)

@@ -48,7 +48,16 @@ def pin(function: Callable[..., Any], *, name: str, folder: Path | None = None) 
 
 
 def hash_of(code: bytes) -> str:
-    """Return the content hash of a pinned function: SHA-256 in hex."""
+    """Return the content hash of a pinned function: SHA-256 in hex.
+
+    The random names by which cloudpickle tells classes apart do not count: they
+    differ in each process that pins the same code.
+    """
+    from ray.cloudpickle import cloudpickle
+
+    names = {name.encode() for name in cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.values()}
+    for n, name in enumerate(sorted(filter(code.count, names), key=code.index)):
+        code = code.replace(name, b"class %d" % n)
     return hashlib.sha256(code).hexdigest()
 
 
@@ -56,11 +65,11 @@ _loaded: dict[str, Callable[..., Any]] = {}
 _MOST_LOADED = 64
 
 
-def load(code_hash: str, code: Callable[[], bytes]) -> Callable[..., Any]:
+def load(code_hash: str, code: bytes) -> Callable[..., Any]:
     """Return the function that `pin` made bytes of; one that is loaded already is kept."""
     function = _loaded.get(code_hash)
     if function is None:
-        function = pickle.loads(code())
+        function = pickle.loads(code)
         while len(_loaded) >= _MOST_LOADED:
             del _loaded[next(iter(_loaded))]
         _loaded[code_hash] = function

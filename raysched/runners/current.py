@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from raysched.errors import Conflict, InvalidParameter
+from raysched.errors import InvalidParameter
 from raysched.spec.units import shown
 
 _MOST_METRICS = 100
@@ -87,16 +87,11 @@ _current: Current | None = None
 def current() -> Current:
     """Return the run that is under way in this process.
 
-    Raises:
-        Conflict: no run is, as in a plain call of a job's function.
+    In a plain call of a job's function there is none. What is returned then has an
+    empty `run_id` and no slot, and keeps progress and metrics to itself, so that a job
+    that tells of its progress stays an ordinary function.
     """
-    if _current is None:
-        raise Conflict(
-            "no run is under way here.",
-            why="rs.current() is known only inside a run, not in a plain call of the function.",
-            fix="pass what the function needs as parameters, or guard the call.",
-        )
-    return _current
+    return _current or Current(run_id="", attempt=0, job="")
 
 
 def set_current(run: Current | None) -> None:

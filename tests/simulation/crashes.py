@@ -208,6 +208,8 @@ class Scene:
                 reply = self.world.ask(message)
             except Crash:
                 self._died()
+                if isinstance(message, TriggerRuns):
+                    message = replace(message, again=True)
             except NotFound:
                 if isinstance(message, Delete):  # by the ask before the crash
                     self.acknowledged.append((message, None))

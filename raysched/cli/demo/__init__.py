@@ -86,7 +86,6 @@ def _ray_of_its_own(place: Path) -> Iterator[Any]:
     """Start Ray and a scheduler, and end them on the way out, however that is taken."""
     from raysched.cli.demo.cleanup import end
     from raysched.cli.demo.screen import heading
-    from raysched.cli.options import silence
     from raysched.client.connect import connect
 
     # Another cluster that the environment names is none of the demo's business.
@@ -94,7 +93,6 @@ def _ray_of_its_own(place: Path) -> Iterator[Any]:
     try:
         heading(f"starting Ray ({_CPUS} CPUs) and the scheduler in {place}")
         client = connect(place, num_cpus=_CPUS)
-        silence()
         signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own there, which aborts
         yield client
     finally:
