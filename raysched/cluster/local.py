@@ -133,9 +133,11 @@ def authentication(token_path: str) -> dict[str, str]:
 def authenticate(record: LocalRay) -> None:
     """Make this process show the token of a Ray that `start` has made."""
     os.environ.update(authentication(record.token_path))
-    from ray._raylet import Config  # type: ignore[attr-defined]
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
-    Config.initialize("")  # Ray read its environment when it was imported, perhaps long ago
+    # Ray read its environment when it was imported, and keeps the first token that it used.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _new_token(home: Path) -> str:

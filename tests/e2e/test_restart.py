@@ -1,0 +1,78 @@
+"""The whole of Ray goes down and comes up again over the same home."""
+
+import time
+from datetime import timedelta
+
+import pandas as pd
+import ray
+
+import raysched as rs
+from raysched.cluster import local
+
+
+def test_a_restart_of_ray_resumes_the_timetable_and_judges_what_was_running(tmp_path):
+    home, marks = tmp_path / "home", tmp_path / "marks"
+
+    @rs.job(schedule=rs.every("1s"), catchup="all", num_cpus=0.1)
+    def tick():
+        with marks.open("a") as file:
+            file.write(f"{rs.current().run_id}\n")
+
+    @rs.job(schedule=rs.every("1s"), num_cpus=0.1)
+    def paused():
+        raise AssertionError("it is paused")
+
+    @rs.job(retries=1, num_cpus=0.1)
+    def interrupted():
+        if rs.current().attempt == 1:
+            time.sleep(1000)
+        return "second try"
+
+    @rs.job(num_cpus=0.1)
+    def unlucky():
+        time.sleep(1000)
+
+    try:
+        client = rs.connect(home, num_cpus=2)
+        client.deploy(tick, paused, interrupted, unlucky)
+        client.pause(paused, note="over the weekend")
+        retried, lost = client.trigger(interrupted), client.trigger(unlucky)
+        until(lambda: retried.status == lost.status == "running" and len(client.runs(job="tick")))
+    finally:
+        ray.shutdown()
+        local.stop(home)
+
+    before = rs.decisions(home, job="tick")  # the scheduler is down, the history is not
+    assert len(before) >= 1
+
+    try:
+        client = rs.connect(home)
+        assert client.run(retried.id).result("60s") == "second try"
+        assert client.run(lost.id).wait("60s").status == "lost"
+        jobs = client.jobs().set_index("job")
+        assert bool(jobs.loc["paused"].paused)
+        assert jobs.loc["paused"].pause_note == "over the weekend"
+        client.pause(tick)
+        until(lambda: set(client.runs(job="tick").status) == {"succeeded"})
+        client.seal()
+    finally:
+        ray.shutdown()
+        local.stop(home)
+
+    decisions = rs.decisions(home, job="tick")
+    steps = decisions.slot.diff().dropna().unique()
+    assert list(steps) == [timedelta(seconds=1)]
+    assert decisions.slot.is_unique
+    fired = decisions[decisions.decision == "fired"].run_id
+    assert sorted(marks.read_text().split()) == sorted(fired)
+    assert sorted(pd.read_parquet(home / "runs").query("job == 'tick'").run_id) == sorted(fired)
+    assert set(rs.decisions(home, job="paused").decision) == {"skipped"}
+    assert rs.attempts(home, run_id=retried.id).status.tolist() == ["lost", "succeeded"]
+
+
+def until(condition, timeout_s=60):
+    """Wait until a condition about the world outside holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
