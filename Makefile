@@ -17,9 +17,10 @@ test: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest tests/unit tests/contract tests/simulation
-	$(BIN)/pytest tests/integration tests/e2e
+	$(BIN)/pytest tests/integration
+	$(BIN)/pytest tests/e2e
 
-# The two pytest runs above are apart because unit tests must not find Ray loaded.
+# Three runs of pytest: unit tests must not find Ray loaded, and a process can be on one Ray only.
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "raysched needs Python 3.11 or newer"'
 	$(PYTHON) -m venv $(VENV)

@@ -42,6 +42,11 @@ class Client:
         """The directory where everything durable lives."""
         return Path(self._where["home"])
 
+    @property
+    def _state_url(self) -> str | None:
+        url: str | None = self._where["state_url"]
+        return url
+
     def deploy(self, *jobs: Job[Any, Any] | str | Path) -> pd.DataFrame:
         """Deploy jobs, or every job of a folder; all of them or, if one is refused, none.
 
@@ -112,13 +117,10 @@ class Client:
         import json
 
         params = json.loads(row["params"] or "{}")
-        slot = row["slot"]
-        return self._trigger(
-            row["job"],
-            [params],
-            slot=slot.to_pydatetime() if hasattr(slot, "to_pydatetime") else slot,
-            origin=row["run_id"],
-        )[0]
+        slot = None if _is_missing(row["slot"]) else row["slot"]
+        if slot is not None and hasattr(slot, "to_pydatetime"):
+            slot = slot.to_pydatetime()
+        return self._trigger(row["job"], [params], slot=slot, origin=row["run_id"])[0]
 
     def _trigger(
         self,
@@ -167,7 +169,7 @@ class Client:
 
         found = {row["run_id"] for row in self._unfinished(run_id)}
         if run_id not in found:
-            found |= set(query.resolve(self.home, run_id))
+            found |= set(query.resolve(self.home, run_id, state_url=self._state_url))
         if run_id in found:
             return Run(self, run_id)
         if len(found) > 1:
@@ -252,7 +254,7 @@ class Client:
         for row in self._unfinished(run_id):
             if row["run_id"] == run_id:
                 return plain(row)
-        frame = query.frame(self.home, "runs", run_id=run_id)
+        frame = query.frame(self.home, "runs", run_id=run_id, state_url=self._state_url)
         if frame.empty:
             raise not_found(run_id)
         return _plain_row(frame)
@@ -279,7 +281,9 @@ class Client:
 
         start = None if since is None else ago(since, datetime.now(UTC))
         name = None if job is None else _name(job)
-        return query.frame(self.home, dataset, since=start, job=name, **filters)
+        return query.frame(
+            self.home, dataset, since=start, job=name, state_url=self._state_url, **filters
+        )
 
     def __repr__(self) -> str:
         return f"<Client of the scheduler at {self.home}>"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from raysched.client import Client
-from raysched.errors import NotRunning
+from raysched.errors import Conflict, NotRunning
 
 
 def default_home() -> Path:
@@ -33,6 +33,7 @@ def connect(
 
     Raises:
         NotRunning: nothing runs, and `start` is false.
+        Conflict: the scheduler that runs there has another home than the one named.
         ClusterError: Ray or the scheduler does not come up.
     """
     from raysched.cluster.handle import SEAL_EVERY_S, SchedulerHandle
@@ -40,10 +41,18 @@ def connect(
     place = default_home() if home is None else Path(home).absolute()
     _join_ray(place, address, start=start, num_cpus=num_cpus, num_gpus=num_gpus)
     try:
-        return Client(SchedulerHandle.find())
+        client = Client(SchedulerHandle.find())
     except NotRunning:
         if not start:
             raise
+    else:
+        if home is not None and client.home != place:
+            raise Conflict(
+                f"the scheduler of this Ray cluster keeps its home at {client.home}, not {place}.",
+                why="a cluster has one scheduler, and a scheduler has one home.",
+                fix="leave home out, or ray.shutdown() first to leave that cluster.",
+            )
+        return client
     return Client(
         SchedulerHandle.start(
             str(place),

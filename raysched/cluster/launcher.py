@@ -8,6 +8,7 @@ it hears of them until a scheduler has acknowledged it, and ends attempts on dem
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 import time
@@ -21,19 +22,23 @@ from typing import Any
 import ray
 
 from raysched.cluster import burial, mail, placement
-from raysched.cluster.mail import Mailing, OrderLetter, ReportLetter
+from raysched.cluster.herald import Setting
+from raysched.cluster.mail import OrderLetter, ReportLetter
 from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S
-from raysched.cluster.worker import Setting, run_orders
-from raysched.core.orders import Started
+from raysched.cluster.worker import run_orders
+from raysched.core.model import Outcome
+from raysched.core.orders import Ended, Started
 from raysched.core.ports import StopOrder
+from raysched.core.states import Event
 from raysched.engine.messages import LauncherUp
 from raysched.errors import RayschedError
 
 _log = logging.getLogger(__name__)
 
-INLINE_BYTES = (
-    64 * 1024
-)  # code up to this size travels in the task, larger code through Ray's store
+INLINE_BYTES = 64 * 1024
+"""Code up to this size travels with each order; larger code is fetched once and lies in
+Ray's store, which costs each task about a millisecond."""
+
 _AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
 _COMPANY_S = 0.01  # how long a report waits for others to travel with, at most
 _MOST_LETTERS = 500
@@ -77,45 +82,57 @@ class Launcher:
         sys.setswitchinterval(SWITCH_S)
         self._incarnation = uuid.uuid4().hex[:12]
         self._epoch = 0
+        self._home = home
         self._setting = Setting(home=home, launcher=LAUNCHER, incarnation=self._incarnation)
         self._attempts: dict[str, _Attempt] = {}
-        self._codes: dict[str, Any] = {}
+        self._codes: dict[str, Any] = {}  # references to large code in Ray's store
         self._tasks: dict[str, Any] = {}
+        self._lifeline = asyncio.Event()
         self._outbox: list[ReportLetter] = []
         self._mail = asyncio.Event()
         self._unsettled: dict[str, None] = {}
         self._postman: asyncio.Task[None] | None = None
         self._done = _Gathering(self._over)
 
-    async def attach(self, epoch: int) -> LauncherUp | None:
-        """Serve the scheduler of this epoch from now on; None if a newer one is served."""
+    async def attach(self, home: str, epoch: int) -> LauncherUp | None:
+        """Serve the scheduler of this epoch from now on.
+
+        None if a newer one is served, or one of another home; if that one's work is done
+        and told, this process makes room for a launcher of the other home.
+        """
+        if home != self._home:
+            if not self._attempts and not self._unsettled:
+                ray.actor.exit_actor()
+            return None
         if epoch < self._epoch:
             return None
         self._epoch = epoch
+        self._lifeline.set()
+        self._lifeline = asyncio.Event()
         self._done.loop = asyncio.get_running_loop()
         self._postman = self._postman or asyncio.create_task(self._post())
         return LauncherUp(
             launcher=self._incarnation, known=frozenset([*self._attempts, *self._unsettled])
         )
 
-    async def live(self) -> None:
-        """Never return: whoever waits for this is told when the launcher dies."""
-        await asyncio.Event().wait()
+    async def live(self, incarnation: str) -> None:
+        """Return when another scheduler has attached; fail when this launcher dies.
+
+        At once for one who attached to another incarnation.
+        """
+        if incarnation == self._incarnation:
+            await self._lifeline.wait()
 
     async def launch(self, epoch: int, piece: bytes) -> None:
         """Hand attempts to Ray; orders of an older epoch, or told twice, are passed over."""
-        if epoch != self._epoch:
-            return
-        mailing: Mailing = mail.unbag(piece)
-        for shape, options in mailing.shapes.items():
-            self._tasks[shape] = ray.remote(run_orders).options(
-                name="raysched", max_retries=0, **placement.ray_options(options)
-            )
-        for code_hash, code in mailing.codes.items():
-            self._codes[code_hash] = code if len(code) <= INLINE_BYTES else ray.put(code)
-        for letter in mailing.orders:
-            if letter.key not in self._attempts and letter.key not in self._unsettled:
-                self._submit(letter)
+        for letter in mail.unbag(piece):
+            try:
+                reference = None if letter.code else await self._fetched(letter.code_hash)
+                if epoch == self._epoch and not self._knows(letter.key):
+                    self._submit(letter, reference)
+            except Exception as error:  # one order's fault is its own
+                _log.warning("Ray refuses %s: %s", letter.key, error)
+                self._tell(mail.seal_report(_refused(letter.key, error)))
 
     async def stop(self, epoch: int, orders: Sequence[StopOrder]) -> None:
         """End attempts: out of Ray's queue, or through the guard of the worker they run in."""
@@ -127,14 +144,16 @@ class Launcher:
                 attempt.stop = order
                 self._end(order.key, attempt)
 
-    async def hear(self, incarnation: str, piece: bytes) -> None:
-        """Take in what a worker tells of an attempt under way."""
+    async def hear(self, incarnation: str, piece: bytes) -> bool:
+        """Take in what a worker tells of an attempt under way; say whether it was taken."""
         if incarnation != self._incarnation:
-            return
+            return False
         for letter in mail.unbag(piece):
-            if letter.key in self._attempts:
-                self._note_start(letter)
-                self._tell(letter)
+            if letter.key not in self._attempts:
+                return False
+            self._note_start(letter)
+            self._tell(letter)
+        return True
 
     def _note_start(self, letter: ReportLetter) -> None:
         attempt = self._attempts[letter.key]
@@ -145,11 +164,22 @@ class Launcher:
                 if attempt.stop:
                     self._end(letter.key, attempt)
 
-    def _submit(self, letter: OrderLetter) -> None:
-        code = self._codes[letter.code_hash]
-        inline = code if isinstance(code, bytes) else None
-        piece = mail.bag((self._setting, [(letter.body, inline)]))
-        ref = self._tasks[letter.shape].remote(piece, *([] if inline else [code]))
+    def _knows(self, key: str) -> bool:
+        return key in self._attempts or key in self._unsettled
+
+    async def _fetched(self, code_hash: str) -> Any:
+        if code_hash not in self._codes:
+            self._codes[code_hash] = ray.put(await _scheduler().code.remote(code_hash))
+        return self._codes[code_hash]
+
+    def _submit(self, letter: OrderLetter, reference: Any) -> None:
+        if letter.shape not in self._tasks:
+            options = placement.ray_options(json.loads(letter.shape))
+            self._tasks[letter.shape] = ray.remote(run_orders).options(
+                name="raysched", max_retries=0, **options
+            )
+        piece = mail.bag((self._setting, [(letter.body, letter.code)]))
+        ref = self._tasks[letter.shape].remote(piece, *([reference] if reference else []))
         self._attempts[letter.key] = _Attempt(ref)
         ref.future().add_done_callback(lambda done, key=letter.key: self._done.put(key, done))
 
@@ -165,7 +195,11 @@ class Launcher:
 
     async def _bury(self, key: str, error: BaseException) -> None:
         """Report an attempt whose worker died, with its last words if its node has them."""
-        ended = await burial.last_report(key, self._attempts[key].started, error)
+        try:
+            ended = await burial.last_report(key, self._attempts[key].started, error)
+        except Exception as fault:
+            _log.warning("nothing more is known of %s: %s", key, fault)
+            ended = Ended(key=key, outcome=Outcome(event=Event.LOSE, reason="its worker died"))
         del self._attempts[key]
         self._tell(mail.seal_report(ended))
 
@@ -210,7 +244,7 @@ class Launcher:
             scheduler = _scheduler()
             # Awaited, not got: an actor that blocks in ray.get tells its raylet each time.
             reply = await scheduler.report.remote(self._incarnation, mail.bag(letters))
-        except (ray.exceptions.RayError, ValueError) as error:
+        except Exception as error:  # whatever it is, the letters are kept
             _log.info("no scheduler takes reports: %s", error)
             _scheduler.cache_clear()  # there may be another one by the next try
             return False
@@ -218,6 +252,16 @@ class Launcher:
             _log.warning("the scheduler could not record reports: %s", reply)
             return False
         return True
+
+
+def _refused(key: str, error: Exception) -> Ended:
+    outcome = Outcome(
+        event=Event.FAIL,
+        reason=f"Ray refuses it: {type(error).__name__}: {str(error)[:300]}",
+        error_type=type(error).__name__,
+        error_message=str(error)[:4000],
+    )
+    return Ended(key=key, outcome=outcome)
 
 
 @lru_cache(maxsize=1)

@@ -8,19 +8,24 @@ the same cluster that run the same code anyway.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from raysched.core.model import Outcome
 from raysched.core.orders import Ended, Order, Report
+from raysched.core.states import Event
 
 
 class OrderLetter(NamedTuple):
-    """An order, with what the launcher must know of it written on the envelope."""
+    """An order, with what the launcher must know of it written on the envelope.
+
+    `shape` is the shape's key, which is the JSON of Ray's options. `code` is the pinned
+    function, or None if it is so large that the launcher fetches it once by its hash.
+    """
 
     key: str
     shape: str
     code_hash: str
+    code: bytes | None
     body: bytes
 
 
@@ -32,18 +37,10 @@ class ReportLetter(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mailing:
-    """Orders that leave together, with the shapes and the code that the launcher lacks."""
-
-    orders: Sequence[OrderLetter]
-    shapes: Mapping[str, Mapping[str, Any]]
-    codes: Mapping[str, bytes]
-
-
-def seal_order(order: Order) -> OrderLetter:
+def seal_order(order: Order, code: bytes | None) -> OrderLetter:
     """Return an order as a letter."""
-    return OrderLetter(order.key, order.shape.key, order.code_hash, pickle.dumps(order, protocol=5))
+    body = pickle.dumps(order, protocol=5)
+    return OrderLetter(order.key, order.shape.key, order.code_hash, code, body)
 
 
 def seal_report(report: Report) -> ReportLetter:
@@ -57,9 +54,17 @@ def open_order(body: bytes) -> Order:
     return order
 
 
-def open_report(letter: ReportLetter) -> Report:
-    """Return the report in a letter."""
-    report: Report = pickle.loads(letter.body)
+def open_report(letter: ReportLetter) -> Report | None:
+    """Return the report in a letter; one that cannot be read still tells an attempt's end.
+
+    Workers outlive an upgrade of the scheduler, and may write what it does not know.
+    """
+    try:
+        report: Report = pickle.loads(letter.body)
+    except Exception as error:
+        reason = f"its report cannot be read: {type(error).__name__}: {str(error)[:300]}"
+        outcome = Outcome(event=Event.LOSE, reason=reason)
+        return Ended(key=letter.key, outcome=outcome) if letter.final else None
     return report
 
 

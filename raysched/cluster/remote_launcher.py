@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import ray
 
-from raysched.cluster.launcher import Launcher
-from raysched.cluster.mail import Mailing, bag, seal_order
+from raysched.cluster.launcher import INLINE_BYTES, Launcher
+from raysched.cluster.mail import bag, seal_order
 from raysched.cluster.names import LAUNCHER, detached
 from raysched.core.orders import Order
 from raysched.core.ports import StopOrder
@@ -18,13 +19,13 @@ from raysched.engine.messages import LauncherDown, LauncherUp
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 0.2
+_CODES_KEPT = 256
 
 
 class RemoteLauncher:
     """Sends orders to the launcher actor, and tells of its coming and going.
 
     `tell` takes `LauncherUp` and `LauncherDown`; `code` gives a job's pickled function.
-    Code and shapes are sent along once to each launcher.
     """
 
     def __init__(
@@ -36,10 +37,9 @@ class RemoteLauncher:
     ) -> None:
         self._home = home
         self._tell = tell
-        self._code = code
+        self._small_code = lru_cache(_CODES_KEPT)(lambda code_hash: _small(code(code_hash)))
         self._epoch = 0
         self._actor: Any = None
-        self._sent: set[str] = set()
 
     def attach(self, epoch: int) -> None:
         """Find or make the launcher, and keep watch over it as long as this epoch lasts."""
@@ -50,15 +50,8 @@ class RemoteLauncher:
 
     def launch(self, orders: Sequence[Order]) -> None:
         """Hand attempts over."""
-        codes = {order.code_hash for order in orders} - self._sent
-        shapes = {o.shape.key: o.shape.options for o in orders if o.shape.key not in self._sent}
-        mailing = Mailing(
-            orders=[seal_order(order) for order in orders],
-            shapes=shapes,
-            codes={code_hash: self._code(code_hash) for code_hash in codes},
-        )
-        self._actor.launch.remote(self._epoch, bag(mailing))
-        self._sent |= codes | set(shapes)
+        letters = [seal_order(order, self._small_code(order.code_hash)) for order in orders]
+        self._actor.launch.remote(self._epoch, bag(letters))
 
     def stop(self, orders: Sequence[StopOrder]) -> None:
         """End attempts; without a launcher there are none, and the engine asks again."""
@@ -66,16 +59,23 @@ class RemoteLauncher:
             self._actor.stop.remote(self._epoch, orders)
 
     def _watch(self, epoch: int) -> None:
+        """Attach to one launcher after the other; each is told of while the epoch is this one."""
         while epoch == self._epoch:
             try:
                 actor = ray.remote(Launcher).options(**detached(LAUNCHER)).remote(self._home)
-                up = ray.get(actor.attach.remote(epoch))
+                up = ray.get(actor.attach.remote(self._home, epoch))
                 if up is None:
-                    return  # a newer scheduler has it; the store will say so too
-                self._actor, self._sent = actor, set()
-                self._tell(up)
-                ray.get(actor.live.remote())
-            except ray.exceptions.RayError as error:
-                _log.warning("the launcher does not answer: %s", str(error).splitlines()[0])
-                self._tell(LauncherDown(reason=type(error).__name__))
-                threading.Event().wait(_AGAIN_S)
+                    _log.warning("the launcher serves a newer scheduler, or another home")
+                elif epoch == self._epoch:
+                    self._actor = actor
+                    self._tell(up)
+                    ray.get(actor.live.remote(up.launcher))
+            except Exception as error:  # whatever it is, without this thread nothing is launched
+                _log.warning("the launcher does not answer: %s", error)
+            if epoch == self._epoch:
+                self._tell(LauncherDown(reason="it does not answer"))
+            threading.Event().wait(_AGAIN_S)
+
+
+def _small(code: bytes) -> bytes | None:
+    return code if len(code) <= INLINE_BYTES else None

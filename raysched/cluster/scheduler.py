@@ -79,7 +79,12 @@ class Scheduler:
     async def report(self, launcher: str, piece: bytes) -> Any:
         """Take in a launcher's news; the reply tells it that they are durable."""
         reports = [open_report(letter) for letter in unbag(piece)]
-        return await self.tell(Reports(launcher=launcher, reports=reports))
+        told = [report for report in reports if report is not None]
+        return await self.tell(Reports(launcher=launcher, reports=told))
+
+    async def code(self, code_hash: str) -> bytes:
+        """Return a job's pickled function, for a launcher."""
+        return await asyncio.to_thread(self._store.code, code_hash)
 
     async def where(self) -> dict[str, Any]:
         """Return where this scheduler runs and what it keeps: home, database, node, process."""
@@ -90,7 +95,7 @@ class Scheduler:
             "pid": os.getpid(),
         }
 
-    async def wait(self, run_id: str, timeout_s: float | None) -> Mapping[str, Any] | None:
+    async def wait(self, run_id: str, timeout_s: float | None) -> Any:
         """Return the row of a run once it is finished.
 
         None if it was finished before this call, or is not within `timeout_s`.
@@ -100,6 +105,8 @@ class Scheduler:
         self._waiters[run_id].append(future)
         try:
             alive = await self.tell(ListUnfinished(prefix=run_id, most=2))
+            if isinstance(alive, RayschedError):
+                return alive
             if not future.done() and run_id not in [row["run_id"] for row in alive]:
                 return None
             return await asyncio.wait_for(future, timeout_s)
@@ -131,7 +138,7 @@ class Scheduler:
 
     async def _misfit(self, name: str) -> str | None:
         rows = await self.tell(ListJobs())
-        for row in rows:
+        for row in () if isinstance(rows, RayschedError) else rows:
             if row["job"] == name:
                 asked = Resources(
                     num_cpus=row["num_cpus"],

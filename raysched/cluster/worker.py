@@ -7,12 +7,11 @@ list of ends, so that sharing a task among tiny runs is a matter of policy.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -20,26 +19,19 @@ from typing import Any
 import ray
 
 from raysched.cluster import mail
-from raysched.cluster.names import NAMESPACE, guard_directory
+from raysched.cluster.herald import Herald, Setting
+from raysched.cluster.names import guard_directory
 from raysched.core.model import Outcome
-from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
+from raysched.core.orders import Ended, LogLine, Order, Started
 from raysched.core.states import Event
 from raysched.runners import native
 from raysched.runners.current import Current, in_zone
-from raysched.runners.watch import Guard, LastWords, Line
+from raysched.runners.watch import Guard, Line
 
-ANNOUNCE_AFTER_S = 0.1
-BEAT_S = 0.5
 LOG_LIMIT_BYTES = 8 * 1024 * 1024
+_UNFIT = 70  # the exit code of a worker that cannot be trusted with another run
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What all attempts of a launcher have in common."""
-
-    home: str
-    launcher: str
-    incarnation: str
+_log = logging.getLogger(__name__)
 
 
 def run_orders(piece: bytes, *references: Any) -> bytes:
@@ -50,38 +42,44 @@ def run_orders(piece: bytes, *references: Any) -> bytes:
     the order in which they are missing.
     """
     setting, letters = mail.unbag(piece)
-    worker, stored = _worker(setting), iter(references)
+    worker, stored = _worker(), iter(references)
     return mail.bag(
         [
-            mail.seal_report(worker.run(mail.open_order(order), code or next(stored)))
+            mail.seal_report(worker.run(setting, mail.open_order(order), code or next(stored)))
             for order, code in letters
         ]
     )
 
 
 @lru_cache(maxsize=1)
-def _worker(setting: Setting) -> _Worker:
+def _worker() -> _Worker:
     # ray.cancel interrupts the main thread even between a run's function and our own
     # bookkeeping. It is only used to take tasks out of Ray's queue; a run that has
-    # begun is ended by its guard.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return _Worker(setting, Guard.start(guard_directory()))
+    # begun is ended by its guard. A handler, as SIG_IGN would be inherited by children.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    return _Worker(Guard.start(guard_directory()))
 
 
 class _Worker:
     """This process, as a place where attempts run."""
 
-    def __init__(self, setting: Setting, guard: Guard) -> None:
-        context = ray.get_runtime_context()
-        self._home = setting.home
+    def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._node_id = context.get_node_id()
+        self._node_id = ray.get_runtime_context().get_node_id()
         self._node_ip = ray.util.get_node_ip_address()
-        self._pid = os.getpid()
-        self._herald = _Herald(setting, self)
+        self._herald = Herald(lambda: _lines(guard.tail()))
 
-    def run(self, order: Order, code: bytes) -> Ended:
+    def run(self, setting: Setting, order: Order, code: bytes) -> Ended:
         """Run one attempt and return how it ended."""
+        try:
+            return self._run(setting, order, code)
+        except BaseException:
+            # This is no fault of the job's, whose exceptions do not come here. A worker in an
+            # unknown state is always free, and would fail run after run.
+            _log.exception("the worker is unfit for more runs")
+            os._exit(_UNFIT)
+
+    def _run(self, setting: Setting, order: Order, code: bytes) -> Ended:
         run = Current(
             run_id=order.run_id,
             attempt=order.attempt,
@@ -89,37 +87,37 @@ class _Worker:
             slot=in_zone(order.slot, order.timezone),
         )
         self._guard.watch(order.key, timeout_s=order.timeout_s, log_limit_bytes=LOG_LIMIT_BYTES)
-        self._herald.begin(order, run)
-        try:
-            execution = native.execute(order.code_hash, code, order.params, order.env, run)
-            outcome = self._outcome(order, run, execution)
-        finally:
-            self._herald.end()
-            words = self._guard.release()
-        return Ended(key=order.key, outcome=self._with(outcome, words), lines=_lines(words.lines))
+        self._herald.begin(setting, self._started(order), run)
+        execution = native.execute(order.code_hash, code, order.params, order.env, run)
+        outcome = self._outcome(setting.home, order, run, execution)
+        untold = self._herald.end()
+        words = self._guard.release()
+        peak = max(outcome.peak_memory_bytes or 0, words.peak_children_bytes)
+        return Ended(
+            key=order.key,
+            outcome=replace(outcome, peak_memory_bytes=peak),
+            lines=[*untold, *_lines(words.lines)],
+        )
 
-    def started(self, order: Order, at: datetime) -> Started:
-        """Return the announcement of an attempt."""
+    def _started(self, order: Order) -> Started:
         return Started(
             key=order.key,
-            started_at=at,
+            started_at=datetime.now(UTC),
             node_id=self._node_id,
             node_ip=self._node_ip,
-            worker_pid=self._pid,
+            worker_pid=os.getpid(),
             address=self._guard.address,
         )
 
-    def tail(self) -> list[LogLine]:
-        """Return the lines written since the last call."""
-        return _lines(self._guard.tail())
-
-    def _outcome(self, order: Order, run: Current, execution: native.Execution) -> Outcome:
+    def _outcome(
+        self, home: str, order: Order, run: Current, execution: native.Execution
+    ) -> Outcome:
         common = {
             "started_at": execution.started_at,
             "finished_at": execution.finished_at,
             "node_id": self._node_id,
             "node_ip": self._node_ip,
-            "worker_pid": self._pid,
+            "worker_pid": os.getpid(),
             "cpu_time_s": execution.cpu_time_s,
             "peak_memory_bytes": execution.peak_memory_bytes,
             "metrics": run.told()[1],
@@ -127,11 +125,8 @@ class _Worker:
         failure = execution.failure
         if failure is None:
             try:
-                return Outcome(
-                    event=Event.SUCCEED,
-                    **common,
-                    **_keep(self._home, order, execution.value),
-                )
+                kept = _keep(home, order, execution.value)
+                return Outcome(event=Event.SUCCEED, **common, **kept)
             except BaseException as error:  # a hostile result may raise anything
                 failure = native.describe(error)
         return Outcome(
@@ -143,70 +138,6 @@ class _Worker:
             traceback=failure.traceback,
             exit_code=failure.exit_code,
         )
-
-    def _with(self, outcome: Outcome, words: LastWords) -> Outcome:
-        peak = max(outcome.peak_memory_bytes or 0, words.peak_children_bytes)
-        return replace(outcome, peak_memory_bytes=peak)
-
-
-class _Herald:
-    """Tells the launcher of an attempt that lasts: its start, then its progress and lines.
-
-    A thread that sleeps while no attempt is under way. A short attempt is told by its
-    end alone, which keeps a thousand of them a second from costing a message each.
-    """
-
-    def __init__(self, setting: Setting, worker: _Worker) -> None:
-        self._setting = setting
-        self._worker = worker
-        self._busy = threading.Condition()
-        self._under_way: tuple[Order, Current, datetime] | None = None
-        self._awake = False
-        threading.Thread(target=self._run, name="raysched-herald", daemon=True).start()
-
-    def begin(self, order: Order, run: Current) -> None:
-        with self._busy:
-            self._under_way = (order, run, datetime.now(UTC))
-            if not self._awake:
-                self._busy.notify()
-
-    def end(self) -> None:
-        # The lock keeps a beat that is being put together from taking lines of the next attempt.
-        with self._busy:
-            self._under_way = None
-
-    def _run(self) -> None:
-        announced = ""
-        told: tuple[tuple[float, float] | None, dict[str, float]] = (None, {})
-        while True:
-            with self._busy:
-                self._awake = self._under_way is not None
-                if not self._awake:
-                    self._busy.wait(timeout=60)
-                    continue
-                assert self._under_way is not None
-                order, run, at = self._under_way
-                due = (datetime.now(UTC) - at).total_seconds() >= ANNOUNCE_AFTER_S
-                reports: list[Report] = []
-                if due and announced != order.key:
-                    reports.append(self._worker.started(order, at))
-                    announced = order.key
-                if due:
-                    progress, metrics = run.told()
-                    lines = self._worker.tail()
-                    if lines or (progress, metrics) != told:
-                        reports.append(
-                            Beat(key=order.key, progress=progress, metrics=metrics, lines=lines)
-                        )
-                        told = (progress, metrics)
-            if reports:
-                self._tell(reports)
-            time.sleep(BEAT_S if due else ANNOUNCE_AFTER_S / 2)
-
-    def _tell(self, reports: list[Report]) -> None:
-        launcher = ray.get_actor(self._setting.launcher, namespace=NAMESPACE)
-        letters = [mail.seal_report(report) for report in reports]
-        launcher.hear.remote(self._setting.incarnation, mail.bag(letters))
 
 
 def _keep(home: str, order: Order, value: object) -> dict[str, Any]:

@@ -15,7 +15,11 @@ T = TypeVar("T")
 
 
 def by_fields(cls: type[T]) -> type[T]:
-    """Make a keyword-only dataclass of two or more fields pickle as the tuple of them."""
+    """Make a keyword-only dataclass of two or more fields pickle as the tuple of them.
+
+    Old values meet new classes when a scheduler is upgraded: fields are only ever
+    added, at the end and with a default.
+    """
     names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     get: Callable[[Any], tuple[Any, ...]] = attrgetter(*names)
 
@@ -28,4 +32,4 @@ def by_fields(cls: type[T]) -> type[T]:
 
 
 def _rebuild(cls: Any, values: tuple[Any, ...]) -> Any:
-    return cls(**dict(zip(cls._pickled, values, strict=True)))
+    return cls(**dict(zip(cls._pickled, values, strict=False)))

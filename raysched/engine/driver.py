@@ -50,6 +50,7 @@ class Driver:
         self._on_stale = on_stale
         self._inbox: queue.SimpleQueue[_Envelope | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._failures = 0  # in a row
         self._thread = threading.Thread(target=self._run, name="raysched-engine", daemon=True)
 
     def start(self) -> None:
@@ -69,20 +70,17 @@ class Driver:
         return future
 
     def _run(self) -> None:
-        failures = 0
         while not self._stopping.is_set():
             try:
-                engine = self._make_engine()
-                failures = 0
-                self._drive(engine)
+                self._drive(self._make_engine())
             except StaleEpoch:
                 _log.warning("a newer scheduler has taken over this home; this one stops")
                 self._on_stale()
                 return
             except Exception:
                 _log.exception("the engine failed; a new one starts from the store")
-                self._stopping.wait(_PAUSE_S[min(failures, len(_PAUSE_S) - 1)])
-                failures += 1
+                self._stopping.wait(_PAUSE_S[min(self._failures, len(_PAUSE_S) - 1)])
+                self._failures += 1
 
     def _drive(self, engine: Engine) -> None:
         while not self._stopping.is_set():
@@ -91,8 +89,9 @@ class Driver:
                 turn = engine.turn([message for message, _ in envelopes])
             except BaseException as error:
                 for _, future in envelopes:
-                    future.set_exception(_as_store_error(error))
+                    _resolve(future, _as_store_error(error))
                 raise
+            self._failures = 0
             for (_, future), reply in zip(envelopes, turn.replies, strict=True):
                 _resolve(future, reply)
             if turn.finished:
@@ -120,6 +119,8 @@ class Driver:
 
 
 def _resolve(future: Future[Any], reply: Any) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     if isinstance(reply, RayschedError):
         future.set_exception(reply)
     else:

@@ -7,6 +7,7 @@ fill the window, commit, and only then let anything out.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,8 @@ from raysched.engine import jobs, messages, runs, views
 from raysched.engine.book import Book
 from raysched.engine.messages import FromUser, LauncherDown, LauncherUp, Message, Reports
 from raysched.errors import RayschedError
+
+_log = logging.getLogger(__name__)
 
 WINDOW = 64
 """How many runs of one shape may be with Ray and not started."""
@@ -102,10 +105,17 @@ class Engine:
         orders, book.orders = book.orders, []
         stops, book.stops = book.stops, []
         finished, book.finished = book.finished, []
-        if orders:
-            self._launcher.launch(orders)
-        if stops:
-            self._launcher.stop(stops)
+        try:
+            if orders:
+                self._launcher.launch(orders)
+            if stops:
+                self._launcher.stop(stops)
+        except Exception:
+            # The turn is durable, and its replies must say so. What did not leave is
+            # ordered again when the launcher has told what it knows.
+            _log.exception("the launcher did not take its orders")
+            book.launcher = None
+            self._launcher.attach(book.epoch)
         return Turn(replies=replies, finished=finished)
 
     def _resume_run(self, run: Run) -> None:

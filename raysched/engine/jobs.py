@@ -136,6 +136,7 @@ def trigger(
         InvalidUnit: a moment without a zone.
     """
     moment = instant(request.moment, of="moment")
+    slot = None if request.slot is None else instant(request.slot, of="slot")
     spec = book.job(request.job).current.spec
     for params in request.params:
         spec.signature.check(spec.name, {**spec.params, **params}, whole=True)
@@ -154,7 +155,7 @@ def trigger(
             trigger=Trigger.RETRY if request.origin else Trigger.MANUAL,
             params=params,
             now=now,
-            slot=request.slot,
+            slot=slot,
             origin=request.origin,
         )
     return ids

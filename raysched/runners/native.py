@@ -89,7 +89,7 @@ def describe(error: BaseException) -> Failure:
     exit_code = None
     reason = f"{kind}: {message.splitlines()[0][:300]}" if message.strip() else kind
     if isinstance(error, SystemExit):
-        exit_code = error.code if type(error.code) is int else None
+        exit_code = error.code if type(error.code) is int and abs(error.code) < 2**31 else None
         reason = f"the job called sys.exit({shown(error.code)}); only a return is a success"
     return Failure(
         reason=reason,

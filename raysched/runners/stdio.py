@@ -54,7 +54,7 @@ class Stdio:
                 getattr(sys, name).flush()
 
     def _make_timely(self, name: str, fd: int) -> Callable[[], None]:
-        stream = getattr(sys, name)
+        stream = getattr(sys, name, None)
         if not _writes_to(stream, fd):
             # Closed, or replaced by something that keeps what is printed from the descriptor.
             own = self._own_stream(name, fd)
@@ -76,7 +76,9 @@ class Stdio:
 
     @staticmethod
     def _put_back(name: str, own: TextIO, stream: Any) -> None:
-        if getattr(sys, name) is own:  # otherwise the job's replacement stays: it may be meant
+        if (
+            getattr(sys, name, None) is own
+        ):  # otherwise the job's replacement stays: it may be meant
             setattr(sys, name, stream)
 
 

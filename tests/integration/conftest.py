@@ -10,7 +10,7 @@ import pytest
 import raysched as rs
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(tmp_path_factory):
     import ray
 

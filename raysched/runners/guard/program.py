@@ -57,6 +57,7 @@ class Program:
         self._control = Connection(socket.socket(fileno=given.control), Inbox())
         self._mailbox = given.mailbox
         self._mail = 0  # the number of the last terms that were read from it
+        self._begun = 0  # how many attempts have begun so far
         self._timer = given.timer
         self._pipes = (given.stdout, given.stderr)
         self._pipe_files = frozenset(os.readlink(f"/proc/self/fd/{fd}") for fd in self._pipes)
@@ -133,11 +134,19 @@ class Program:
     # Output
 
     def _read(self, pipe: int) -> None:
+        most = LINE_MAX
         if self._attempt is None:
-            # The output may have overtaken the word that an attempt begins.
+            # The output may have overtaken the word that an attempt begins. Counted before
+            # the worker is heard: what comes later may be of an attempt not known here yet.
+            waiting, begun = _waiting(pipe), self._begun
             self._hear_worker()
+            if self._attempt is None:
+                if not waiting or self._begun != begun:  # its release has taken what waited
+                    self._off_if_hung_up(pipe)
+                    return
+                most = min(waiting, LINE_MAX)
         try:
-            chunk = os.read(pipe, LINE_MAX)
+            chunk = os.read(pipe, most)
         except BlockingIOError:
             return
         if not chunk:  # the worker and all that it started are gone, or have closed their ends
@@ -145,11 +154,16 @@ class Program:
         elif self._attempt:
             self._attempt.log.feed(self._pipes.index(pipe), chunk, now_us())
 
+    def _off_if_hung_up(self, pipe: int) -> None:
+        poll = select.poll()
+        poll.register(pipe, 0)
+        if poll.poll(0):  # with no events asked for, only the end of all writers is told
+            self._off(pipe)
+
     def _drain(self) -> None:
         """Read what is in the pipes at this moment, and no more: a flood has no end."""
         for pipe in self._pipes:
-            waiting = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
-            for _ in range(0, waiting, LINE_MAX):
+            for _ in range(0, _waiting(pipe), LINE_MAX):
                 self._read(pipe)
 
     # The worker's words
@@ -214,6 +228,7 @@ class Program:
 
     def _begin(self, attempt: Attempt) -> None:
         self._said = None
+        self._begun += 1
         self._attempt = attempt
 
     def _release(self, attempt: Attempt, frame: Frame) -> None:
@@ -409,3 +424,8 @@ def _spare_from_oom() -> None:
             file.write("0")
     except OSError:
         pass
+
+
+def _waiting(pipe: int) -> int:
+    count: int = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
+    return count

@@ -1,0 +1,135 @@
+"""Tells the launcher of an attempt that lasts: its start, then its progress and lines.
+
+A thread beside the job. It sleeps while no attempt is under way, and a short attempt is
+told by its end alone, which keeps a thousand of them a second from costing a message
+each. What the launcher has not acknowledged is told again, at the latest with the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import ray
+
+from raysched.cluster import mail
+from raysched.cluster.names import NAMESPACE
+from raysched.core.orders import Beat, LogLine, Report, Started
+from raysched.runners.current import Current
+
+ANNOUNCE_AFTER_S = 0.1
+BEAT_S = 0.5
+_PATIENCE_S = 10.0
+
+_log = logging.getLogger(__name__)
+_Told = tuple[tuple[float, float] | None, dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all attempts of a launcher have in common."""
+
+    home: str
+    launcher: str
+    incarnation: str
+
+
+@dataclass(slots=True)
+class _News:
+    """What there is to tell of one attempt, and what of it the launcher has not taken."""
+
+    setting: Setting
+    started: Started
+    run: Current
+    began: float
+    announced: bool = False
+    told: _Told = (None, {})
+    untold: list[LogLine] = field(default_factory=list)
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self.began >= ANNOUNCE_AFTER_S
+
+    def reports(self) -> list[Report]:
+        progress, metrics = self.run.told()
+        reports: list[Report] = [] if self.announced else [self.started]
+        if self.untold or (progress, metrics) != self.told:
+            lines = tuple(self.untold)
+            reports.append(
+                Beat(key=self.started.key, progress=progress, metrics=metrics, lines=lines)
+            )
+        return reports
+
+    def taken(self, reports: Sequence[Report]) -> None:
+        self.announced = True
+        for report in reports:
+            if isinstance(report, Beat):
+                self.told = (report.progress, dict(report.metrics))
+                del self.untold[: len(report.lines)]
+
+
+class Herald:
+    """The herald of this process; `tail` gives the lines written since its last call."""
+
+    def __init__(self, tail: Callable[[], list[LogLine]]) -> None:
+        self._tail = tail
+        self._busy = threading.Condition()
+        self._news: _News | None = None
+        self._asleep = False
+        threading.Thread(target=self._run, name="raysched-herald", daemon=True).start()
+
+    def begin(self, setting: Setting, started: Started, run: Current) -> None:
+        """Tell of this attempt from now on, if it lasts."""
+        with self._busy:
+            self._news = _News(setting, started, run, time.monotonic())
+            if self._asleep:
+                self._busy.notify()
+
+    def end(self) -> list[LogLine]:
+        """Tell no more of the attempt, and return the lines that may not have been taken."""
+        # The lock keeps lines of the next attempt from being told as this one's.
+        with self._busy:
+            news, self._news = self._news, None
+        return news.untold if news else []
+
+    def _run(self) -> None:
+        while True:
+            with self._busy:
+                self._asleep = self._news is None
+                if self._news is None:
+                    self._busy.wait()
+                    continue
+                news, due = self._news, self._news.due
+                reports = self._compose(news) if due else []
+            if reports and self._tell(news.setting, reports):
+                with self._busy:
+                    news.taken(reports)
+            time.sleep(BEAT_S if due else ANNOUNCE_AFTER_S / 2)
+
+    def _compose(self, news: _News) -> list[Report]:
+        try:
+            news.untold += self._tail()
+        except Exception:
+            _log.exception("the guard gave no lines; they come with the end")
+        return news.reports()
+
+    def _tell(self, setting: Setting, reports: Sequence[Report]) -> bool:
+        piece = mail.bag([mail.seal_report(report) for report in reports])
+        try:
+            answer = _launcher(setting.launcher).hear.remote(setting.incarnation, piece)
+            # Not by ray.get: Ray would take the job's processors away while it waits.
+            return bool(answer.future().result(timeout=_PATIENCE_S))
+        except Exception as error:
+            _log.info("the launcher does not answer: %s", error)
+            _launcher.cache_clear()
+            return False
+
+
+@lru_cache(maxsize=1)
+def _launcher(name: str) -> Any:
+    return ray.get_actor(name, namespace=NAMESPACE)

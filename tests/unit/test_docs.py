@@ -1,0 +1,293 @@
+"""The documentation names everything there is, nothing that is not, and its examples run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+import typer
+
+import raysched as rs
+from raysched import errors
+from raysched.cli import main
+from raysched.client import Client, Run
+from raysched.core.model import Decision, Trigger
+from raysched.core.slots import MOST_QUEUED, ON_TIME
+from raysched.core.states import State
+from raysched.engine.engine import WINDOW
+from raysched.engine.runs import GUARD_SLACK, STOP_AGAIN
+from raysched.errors import RayschedError
+from raysched.runners.current import Current
+from raysched.spec.job import _Options
+from raysched.spec.units import duration
+from raysched.store.schema import DATASETS, INSTANT
+from raysched.testing import Act, World
+
+ROOT = Path(__file__).parents[2]
+DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = {**DOCS, "README.md": (ROOT / "README.md").read_text()}
+TYPES = {
+    pa.string(): "text",
+    pa.int64(): "int",
+    pa.float64(): "float",
+    INSTANT: "instant",
+    pa.list_(pa.string()): "list of text",
+}
+_BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(text: str, kind: str) -> list[str]:
+    """Return the fenced blocks of one kind."""
+    return [body for info, body in _BLOCK.findall(text) if info == kind]
+
+
+def section(page: str, heading: str) -> str:
+    """Return the text below a heading, up to the next one of any level."""
+    text = _BLOCK.sub(lambda block: re.sub("^#", " #", block[0], flags=re.MULTILINE), PAGES[page])
+    found = re.search(
+        rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.DOTALL | re.MULTILINE
+    )
+    assert found, f"{page} has no section {heading!r}"
+    return found[1]
+
+
+def tables(page: str, heading: str) -> list[list[list[str]]]:
+    """Return the tables of a section as rows of cells, without their heads."""
+    found: list[list[list[str]]] = []
+    inside = False
+    for line in section(page, heading).splitlines():
+        if not line.startswith("|"):
+            inside = False
+        elif not inside:
+            inside = True
+            found.append([])
+        elif not re.fullmatch(r"[|-]+", line):
+            cells = re.split(r"(?<!\\)\|", line.strip("|"))
+            found[-1].append([cell.strip().replace(r"\|", "|") for cell in cells])
+    return found
+
+
+def names(page: str, heading: str, which: int = 0) -> list[str]:
+    """Return what stands in backticks in the first column of a table."""
+    return [name for row in tables(page, heading)[which] for name in re.findall("`(.+?)`", row[0])]
+
+
+def public(kind: type) -> set[str]:
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+# ------------------------------------------------------------------ nothing is missing
+
+
+def test_every_option_of_a_job_is_documented_in_its_order_and_with_its_default():
+    told = {row[0].strip("`"): row[3] for row in tables("jobs.md", "Options of rs.job")[0]}
+    fields = _Options.__dataclass_fields__
+    assert list(told) == list(fields)
+    for name, default in told.items():
+        assert ast.literal_eval(default.strip("`")) == fields[name].default, name
+
+
+@pytest.mark.parametrize("name", ["cron", "every", "after_end", "at"])
+def test_every_parameter_of_a_schedule_is_documented(name):
+    parameters = inspect.signature(getattr(rs, name)).parameters
+    told = {row[0].strip("`"): row[3] for row in tables("jobs.md", f"rs.{name}")[0]}
+    assert list(told) == list(parameters)
+    for each, default in told.items():
+        meant = parameters[each].default
+        if default == "required":
+            assert meant is inspect.Parameter.empty
+        else:
+            assert ast.literal_eval(default.strip("`")) == meant, each
+
+
+def test_every_field_of_a_retry_policy_is_documented():
+    told = {row[0].strip("`"): row[3].strip("`") for row in tables("jobs.md", "Retries")[0]}
+    assert list(told) == list(rs.Retry.__dataclass_fields__)
+    for name, default in told.items():
+        value, meant = ast.literal_eval(default), getattr(rs.Retry(), name)
+        assert (duration(value, zero=True) if isinstance(meant, timedelta) else value) == meant
+
+
+def test_every_policy_is_documented():
+    told = {
+        rs.Overlap: names("jobs.md", "overlap and max_active"),
+        rs.Catchup: names("jobs.md", "catchup, max_catchup and misfire_grace"),
+    }
+    for kind, texts in told.items():
+        assert texts == [f'"{member}"' for member in kind]
+
+
+def test_everything_that_a_run_may_know_of_itself_is_documented():
+    told = {name.partition("(")[0] for name in names("jobs.md", "rs.current()")}
+    fields = {name for name in Current.__dataclass_fields__ if not name.startswith("_")}
+    assert told == (fields | {"day", "progress", "metric"})
+    assert told <= set(dir(Current))
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_column_is_documented_in_its_order_and_with_its_type(dataset):
+    told = [(row[0].strip("`"), row[1]) for row in tables("history.md", dataset)[0]]
+    assert told == [(field.name, TYPES[field.type]) for field in DATASETS[dataset]]
+
+
+def test_every_state_decision_and_trigger_is_documented():
+    assert names("how-it-works.md", "The life of a run") == list(State)
+    finals = [row[2] for row in tables("how-it-works.md", "The life of a run")[0]]
+    assert finals == ["yes" if state.final else "no" for state in State]
+    assert names("history.md", "decisions", 1) == list(Decision)
+    trigger = next(row for row in tables("history.md", "runs")[0] if row[0] == "`trigger`")
+    assert re.findall("`(.+?)`", trigger[2]) == list(Trigger)
+
+
+def test_every_error_is_documented():
+    kinds = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, RayschedError)
+    }
+    told = [row[0].strip("`") for row in tables("reference.md", "Errors")[0]]
+    assert sorted(told) == sorted(kinds)
+
+
+def test_every_command_is_documented_and_every_option_named_with_it_exists():
+    commands = typer.main.get_command(main.app).commands
+    told = {}
+    for row in tables("reference.md", "Command line")[0]:
+        program, name, *_ = row[0].strip("`").split()
+        assert program == "raysched"
+        told[name] = row[1]
+    assert set(told) == set(commands) == set(main._COMMANDS)
+    for name, text in told.items():
+        options = {opt for parameter in commands[name].params for opt in parameter.opts}
+        assert set(re.findall(r"`(--?[a-z-]+)", text)) <= options, name
+
+
+def test_every_method_of_client_and_run_is_documented():
+    for kind, extra in ((Client, set()), (Run, {"id"})):
+        told = {name.partition("(")[0] for name in names("reference.md", kind.__name__)}
+        assert told == public(kind) | extra
+
+
+def test_every_name_of_the_module_is_documented():
+    assert set(names("reference.md", "The module")) == {
+        f"rs.{name}" for name in rs.__all__ if not name.startswith("_")
+    }
+
+
+# ------------------------------------------------------------------ nothing is made up
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_names_exists(page):
+    text = PAGES[page]
+    for name in re.findall(r"\brs\.([A-Za-z_]+)", text):
+        assert name in rs.__all__, f"rs.{name}"
+    for name in re.findall(r"\bclient\.([a-z_]+)\(", text):
+        assert name in public(Client), f"client.{name}"
+    for name in re.findall(r"\brun\.([a-z_]+)\(", text):
+        assert name in public(Run), f"run.{name}"
+    for name in re.findall(r"`raysched ([a-z]+)", text):
+        assert name in main._COMMANDS, f"raysched {name}"
+    for name in re.findall(r"`((?:raysched|tests|jobs|docs)/[\w/.]*)`", text):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    for target in re.findall(r"\]\(([^)]+)\)", _BLOCK.sub("", PAGES[page])):
+        path, _, anchor = target.partition("#")
+        file = (folder / path).resolve() if path else folder / page
+        assert file.is_file(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", _BLOCK.sub("", file.read_text()), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in slugs, target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_are_of_known_kinds_and_fit_a_screen(page):
+    kinds = {"python", "python cluster", "text", "sql", "console", ""}
+    for info, body in _BLOCK.findall(PAGES[page]):
+        assert info in kinds
+        assert all(len(line) <= 104 for line in body.splitlines())
+
+
+# ------------------------------------------------------------------ the examples are true
+
+
+@pytest.mark.parametrize("page", [page for page in DOCS if blocks(DOCS[page], "python")])
+def test_examples_that_need_no_cluster_run(page):
+    surroundings: dict[str, object] = {"__name__": f"docs_{Path(page).stem.replace('-', '_')}"}
+    for number, block in enumerate(blocks(DOCS[page], "python"), start=1):
+        exec(compile(textwrap.dedent(block), f"{page}, block {number}", "exec"), surroundings)
+
+
+def test_the_numbers_that_are_told_are_those_of_the_code():
+    jobs, engine = DOCS["jobs.md"], " ".join(DOCS["how-it-works.md"].split())
+    assert f"within {ON_TIME.total_seconds():g} seconds counts as on time" in jobs
+    assert f"at {MOST_QUEUED:,} unfinished runs of a job, its slots are skipped" in jobs
+    assert f"up to {WINDOW} of one shape" in engine
+    assert f"{GUARD_SLACK.total_seconds():g} s after its timeout" in engine
+    assert f"repeated every {STOP_AGAIN.total_seconds():g} s" in engine
+
+
+def test_the_error_that_is_shown_is_the_one_that_is_raised():
+    with pytest.raises(errors.InvalidSchedule) as raised:
+        rs.cron("0 18-6 * * *")
+    assert f"{raised.value}\n" in blocks(DOCS["jobs.md"], "text")
+
+
+def test_the_table_of_daylight_saving_is_what_happens():
+    zone = ZoneInfo("Europe/Berlin")
+    days = (datetime(2026, 3, 29, tzinfo=zone), datetime(2026, 10, 25, tzinfo=zone))
+    rows = tables("jobs.md", "Daylight saving")[1]
+    assert len(rows) > 4
+    for expression, *told in rows:
+        schedule = rs.cron(expression.strip("`"), timezone="Europe/Berlin")
+        for day, text in zip(days, told, strict=True):
+            until = day.replace(hour=5).astimezone(UTC)
+            slots, at = [], day.astimezone(UTC) - timedelta(seconds=1)
+            while (at := schedule.after(at, at)) < until:
+                slots.append(f"{at.astimezone(zone):%H:%M %Z}")
+            assert (", ".join(slots) or "none") == text, (expression, day)
+
+
+CATCHUPS = [
+    line
+    for block in blocks(DOCS["jobs.md"], "text")
+    for line in block.splitlines()
+    if line.startswith("catchup=")
+]
+
+
+@pytest.mark.parametrize("line", CATCHUPS)
+def test_the_timelines_of_catching_up_are_what_happens(line):
+    declared, marks = re.split(r"\s{3,}", line, maxsplit=1)
+    policies = eval(f"dict({declared})")
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    world = World(start=start, script=lambda order: Act(takes=timedelta(minutes=1)))
+    world.start_scheduler()
+    world.deploy(rs.job(name="j", schedule=rs.every("10m"), **policies)(lambda: None))
+    world.run_until(start + timedelta(minutes=15))
+    world.kill_scheduler()
+    world.run_until(start + timedelta(minutes=64))
+    world.start_scheduler()
+    world.run_until(start + timedelta(minutes=75))
+    letters = {"fired": "F", "coalesced": "c", "missed": "m", "skipped": "s"}
+    drawn = []
+    for row in world.disk.dataset("decisions"):
+        letter, span = letters[row["decision"]], (row["last_slot"] - row["slot"]) // 600_000_000
+        drawn.append(letter if not span else f"{letter}{'-' * (6 * span - 1)}{letter}")
+    assert drawn == marks.split()
+
+
+def test_the_timelines_are_there():
+    assert len(CATCHUPS) > 5
