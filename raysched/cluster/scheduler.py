@@ -61,7 +61,7 @@ class Scheduler:
             self._make_engine,
             self._clock,
             on_finished=self._finished,
-            on_stale=lambda: os._exit(0),
+            on_stale=_end_for_good,
         )
         self._launcher = RemoteLauncher(home, tell=self._driver.submit, code=self._store.code)
         self._driver.start()
@@ -178,6 +178,11 @@ class Scheduler:
     def _seal(self, *, everything: bool) -> list[str]:
         with self._sealing:
             return self._sealer.seal(everything=everything)
+
+
+def _end_for_good() -> None:
+    """End this actor; restarted, it would take the home back from the newer scheduler."""
+    ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 
 
 class _Published:

@@ -55,8 +55,10 @@ def run_orders(piece: bytes, *references: Any) -> bytes:
 def _worker() -> _Worker:
     # ray.cancel interrupts the main thread even between a run's function and our own
     # bookkeeping. It is only used to take tasks out of Ray's queue; a run that has
-    # begun is ended by its guard. A handler, as SIG_IGN would be inherited by children.
+    # begun is ended by its guard. A handler, as a job's children would inherit SIG_IGN,
+    # and unblocked, as they inherit Ray's mask.
     signal.signal(signal.SIGINT, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     return _Worker(Guard.start(guard_directory()))
 
 

@@ -4,10 +4,15 @@ import time
 from datetime import timedelta
 
 import pandas as pd
+import pytest
 import ray
 
 import raysched as rs
 from raysched.cluster import local
+from raysched.cluster.handle import SchedulerHandle
+from raysched.cluster.scheduler import SystemClock
+from raysched.errors import NotRunning, RayschedError
+from raysched.store.sql import SqlStore
 
 
 def test_a_restart_of_ray_resumes_the_timetable_and_judges_what_was_running(tmp_path):
@@ -68,6 +73,38 @@ def test_a_restart_of_ray_resumes_the_timetable_and_judges_what_was_running(tmp_
     assert sorted(pd.read_parquet(home / "runs").query("job == 'tick'").run_id) == sorted(fired)
     assert set(rs.decisions(home, job="paused").decision) == {"skipped"}
     assert rs.attempts(home, run_id=retried.id).status.tolist() == ["lost", "succeeded"]
+
+
+def test_a_scheduler_whose_home_was_taken_over_ends_for_good(tmp_path):
+    home = tmp_path / "home"
+
+    @rs.job(num_cpus=0.1)
+    def noop():
+        pass
+
+    try:
+        client = rs.connect(home, num_cpus=1)
+        client.deploy(noop)
+        overtaker = SqlStore(f"{home}/state.db", SystemClock())
+        overtaker.open()
+        with pytest.raises(RayschedError):
+            client.trigger(noop)
+        until(lambda: not is_there())
+        overtaker.close()
+        again = rs.connect(home)
+        assert again.trigger(noop).wait("30s").status == "succeeded"
+        assert again.status()["epoch"] == 3
+    finally:
+        ray.shutdown()
+        local.stop(home)
+
+
+def is_there():
+    try:
+        SchedulerHandle.find()
+    except NotRunning:
+        return False
+    return True
 
 
 def until(condition, timeout_s=60):

@@ -13,7 +13,14 @@ import psutil
 import pytest
 
 import raysched as rs
-from raysched.errors import InvalidParameter, NotFound, NotPicklable, RunFailed, WaitTimeout
+from raysched.errors import (
+    Conflict,
+    InvalidParameter,
+    NotFound,
+    NotPicklable,
+    RunFailed,
+    WaitTimeout,
+)
 
 
 def finished(client, job, /, **params):
@@ -356,6 +363,75 @@ def test_a_flood_without_newline_is_capped_with_a_visible_marker(client):
     assert frame.line.str.len().sum() < 9 * 1024 * 1024
     assert frame.line.str.contains("left out").any()
     assert frame.line.iloc[-1] == "tail \\xff\\x00 end"
+
+
+def test_a_run_that_ray_refuses_fails_with_its_reason_and_harms_no_other(client):
+    @rs.job(placement="node:no-such-node", num_cpus=0.1)
+    def nowhere():
+        pass
+
+    @rs.job(num_cpus=0.1)
+    def anywhere():
+        return "ran"
+
+    client.deploy(nowhere, anywhere)
+    refused, ran = client.trigger(nowhere), client.trigger(anywhere)
+    assert ran.result("30s") == "ran"
+    assert refused.wait("30s").status == "failed"
+    assert refused.explain().startswith("Ray refuses it")
+
+
+def test_a_function_with_much_captured_data_runs_however_often_it_is_triggered(client):
+    data = os.urandom(200_000)
+
+    @rs.job(overlap="allow", num_cpus=0.1)
+    def heavy():
+        return len(data)
+
+    client.deploy(heavy)
+    runs = [client.trigger(heavy) for _ in range(5)]
+    assert [run.result("60s") for run in runs] == [200_000] * 5
+
+
+def test_a_finished_run_is_run_again_from_its_row_in_the_history(client):
+    @rs.job(overlap="allow", num_cpus=0.1)
+    def echo(word):
+        return word
+
+    run = finished(client, echo, word="hello")
+    for again in (
+        run.retry(),
+        client.rerun(client.runs().set_index("run_id", drop=False).loc[run.id]),
+    ):
+        assert again.result("30s") == "hello"
+        assert again.details()["origin"] == run.id
+
+
+def test_an_exit_code_of_any_size_is_survived(client):
+    @rs.job(num_cpus=0.1)
+    def exits():
+        sys.exit(2**70)
+
+    row = finished(client, exits).details()
+    assert (row["status"], row["exit_code"]) == ("failed", None)
+    client.seal()
+    assert client.run(row["run_id"]).status == "failed"
+
+
+def test_children_of_a_job_can_be_interrupted(client):
+    @rs.job(num_cpus=0.1)
+    def parent():
+        child = subprocess.Popen(["sleep", "1000"])
+        child.send_signal(2)
+        return child.wait(timeout=30)
+
+    assert finished(client, parent).result() == -2
+
+
+def test_another_home_on_the_same_cluster_is_refused(client, tmp_path):
+    with pytest.raises(Conflict, match="keeps its home at"):
+        rs.connect(tmp_path)
+    assert rs.connect(client.home).home == client.home
 
 
 def dead(pid):
