@@ -169,13 +169,14 @@ def _deploy(client: Client, path: Path) -> list[dict[str, Any]]:
 
 def _plan(client: Client, scan: Scan) -> list[dict[str, Any]]:
     from raysched.runners import code
+    from raysched.runners.fingerprint import fingerprint
 
     deployed = {row["job"]: row for row in plain_rows(client.jobs())}
     rows: list[dict[str, Any]] = []
     for found in scan.found:
         spec = found.job.spec
         pinned = code.pin(found.job.function, name=spec.name, folder=scan.folder)
-        version, old = spec.version(code.hash_of(pinned)), deployed.get(spec.name)
+        version, old = spec.version(fingerprint(pinned)), deployed.get(spec.name)
         same = old is not None and old["version"] == version
         rows.append(
             {

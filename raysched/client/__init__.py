@@ -17,6 +17,7 @@ from raysched.client.run import Run, not_found, plain
 from raysched.engine import messages
 from raysched.errors import Ambiguous, DeclarationError, InvalidParameter, NotFound
 from raysched.runners import code
+from raysched.runners.fingerprint import fingerprint
 from raysched.spec.job import Job
 from raysched.spec.units import Duration, Instant, ago, duration, shown
 
@@ -297,7 +298,7 @@ def _of_job(job: object, folder: Path | None = None) -> messages.Deployment:
             fix="decorate it, or pass the path of a folder.",
         )
     pinned = code.pin(job.function, name=job.name, folder=folder)
-    return messages.Deployment(spec=job.spec, code_hash=code.hash_of(pinned), code=pinned)
+    return messages.Deployment(spec=job.spec, code_hash=fingerprint(pinned), code=pinned)
 
 
 def _of_folder(path: str | Path) -> list[messages.Deployment]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import sys
@@ -45,20 +44,6 @@ def pin(function: Callable[..., Any], *, name: str, folder: Path | None = None) 
             fix="read the data inside the function.",
         )
     return code
-
-
-def hash_of(code: bytes) -> str:
-    """Return the content hash of a pinned function: SHA-256 in hex.
-
-    The random names by which cloudpickle tells classes apart do not count: they
-    differ in each process that pins the same code.
-    """
-    from ray.cloudpickle import cloudpickle
-
-    names = {name.encode() for name in cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.values()}
-    for n, name in enumerate(sorted(filter(code.count, names), key=code.index)):
-        code = code.replace(name, b"class %d" % n)
-    return hashlib.sha256(code).hexdigest()
 
 
 _loaded: dict[str, Callable[..., Any]] = {}
