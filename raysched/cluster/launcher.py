@@ -176,7 +176,10 @@ class Launcher:
         if letter.shape not in self._tasks:
             options = placement.ray_options(json.loads(letter.shape))
             self._tasks[letter.shape] = ray.remote(run_orders).options(
-                name="raysched", max_retries=0, **options
+                name="raysched",
+                max_retries=0,
+                enable_task_events=False,  # the history is ours; Ray keeps 100,000 and no more
+                **options,
             )
         piece = mail.bag((self._setting, [(letter.body, letter.code)]))
         ref = self._tasks[letter.shape].remote(piece, *([reference] if reference else []))

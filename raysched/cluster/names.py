@@ -36,4 +36,5 @@ def detached(name: str) -> dict[str, Any]:
         "resources": ON_HEAD,
         "max_restarts": -1,
         "max_task_retries": 0,
+        "enable_task_events": False,
     }
