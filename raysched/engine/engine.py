@@ -23,7 +23,7 @@ from raysched.errors import RayschedError
 
 _log = logging.getLogger(__name__)
 
-WINDOW = 64
+WINDOW = 128
 """How many runs of one shape may be with Ray and not started."""
 
 
