@@ -130,6 +130,10 @@ class Launcher:
                 reference = None if letter.code else await self._fetched(letter.code_hash)
                 if epoch == self._epoch and not self._knows(letter.key):
                     self._submit(letter, reference)
+            except ray.exceptions.RayActorError:
+                # The scheduler died before it gave the code. The next one will not find
+                # this order among those that are known here, and gives it again.
+                _log.info("no scheduler gives the code of %s", letter.key)
             except Exception as error:  # one order's fault is its own
                 _log.warning("Ray refuses %s: %s", letter.key, error)
                 self._tell(mail.seal_report(_refused(letter.key, error)))

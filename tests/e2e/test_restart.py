@@ -13,6 +13,7 @@ from raysched.cluster.handle import SchedulerHandle
 from raysched.cluster.scheduler import SystemClock
 from raysched.errors import NotRunning, RayschedError
 from raysched.store.sql import SqlStore
+from support import until
 
 
 def test_a_restart_of_ray_resumes_the_timetable_and_judges_what_was_running(tmp_path):
@@ -105,11 +106,3 @@ def is_there():
     except NotRunning:
         return False
     return True
-
-
-def until(condition, timeout_s=60):
-    """Wait until a condition about the world outside holds."""
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)

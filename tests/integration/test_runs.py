@@ -21,6 +21,7 @@ from raysched.errors import (
     RunFailed,
     WaitTimeout,
 )
+from support import until
 
 
 def finished(client, job, /, **params):
@@ -440,11 +441,3 @@ def dead(pid):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def until(condition, timeout_s=30):
-    """Wait until a condition about the world outside holds."""
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)

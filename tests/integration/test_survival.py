@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from conftest import kill_actor
 
 import raysched as rs
+from support import until
 
 
 def slots_between(first, last):
@@ -90,6 +91,19 @@ def test_a_trigger_that_was_acknowledged_survives_the_death_of_the_scheduler(cli
     assert Counter(marks.lines()) == Counter(str(n) for n in range(200))
 
 
+def test_a_scheduler_that_dies_before_it_gave_the_code_fails_no_run(client):
+    data = os.urandom(200_000)
+
+    @rs.job(overlap="allow", num_cpus=0.1)
+    def heavy():
+        return len(data)
+
+    client.deploy(heavy)
+    run = client.trigger(heavy)
+    kill_actor(client, "Scheduler")
+    assert run.result("60s") == 200_000
+
+
 def test_the_death_of_the_launcher_loses_attempts_and_the_retry_policy_speaks(client, marks):
     path = marks.path
 
@@ -148,14 +162,6 @@ def test_a_redeploy_never_unpauses_resets_or_fires_again(client):
     assert set(decisions.decision[1:]) == {"skipped"}
     assert decisions.slot.is_unique
     client.delete(steady)
-
-
-def until(condition, timeout_s=60):
-    """Wait until a condition about the world outside holds."""
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
 
 
 def test_the_history_on_disk_is_read_by_plain_pandas_each_run_once(client):

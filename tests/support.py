@@ -1,0 +1,34 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.abc import MetaPathFinder
+
+import pytest
+
+
+def until(condition, timeout_s=60):
+    """Wait until a condition about the world outside holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+class _NoRay(MetaPathFinder):
+    def find_spec(self, fullname, path, target=None):
+        if fullname.partition(".")[0] == "ray":
+            raise ImportError(f"{fullname} is imported by a test that runs without Ray")
+
+
+def _refuse(*args, **kwargs):
+    raise AssertionError("ray.init is called by a test that runs without Ray")
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [_NoRay(), *sys.meta_path])
+    if "ray" in sys.modules:  # an integration test of the same process has imported it
+        monkeypatch.setattr(sys.modules["ray"], "init", _refuse)
