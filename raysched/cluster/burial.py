@@ -7,6 +7,8 @@ can only be reached from there.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +16,8 @@ import ray
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from raysched.cluster.batch import read_notes
+from raysched.cluster.mail import ReportLetter
 from raysched.cluster.names import guard_directory
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, LogLine, Started
@@ -21,6 +25,7 @@ from raysched.core.states import Event
 from raysched.runners import watch
 
 _log = logging.getLogger(__name__)
+_PATIENCE_S = 60.0
 _VERDICTS = {"timed_out": Event.TIME_OUT, "cancelled": Event.CANCEL}
 
 
@@ -33,36 +38,60 @@ def _stop(address: str, key: str) -> bool:
     return watch.stop(address, key)
 
 
-def _words(key: str) -> watch.LastWords | None:
-    return watch.last_words(guard_directory(), key)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What is left of a task that failed: noted ends, those that had begun, last words of one."""
+
+    ends: Sequence[ReportLetter]
+    begun: frozenset[str]
+    words: watch.LastWords | None
 
 
-async def last_report(key: str, started: Started | None, error: BaseException) -> Ended:
-    """Return the end of an attempt whose task failed, with what its guard has kept.
+def remains(keys: Sequence[str], started: Started | None, error: BaseException) -> Remains:
+    """Return what is left of a task of these attempts.
 
-    An attempt that died before it could say where it ran is looked for on every node.
+    A task that died before one of them could say where it ran is looked for on every node.
     """
     if isinstance(error, exceptions.TaskCancelledError):
-        return Ended(key=key, outcome=Outcome(event=Event.CANCEL, reason="taken out of the queue"))
+        return Remains(ends=[], begun=frozenset(), words=None)
     nodes = [started.node_id] if started else [n["NodeID"] for n in ray.nodes() if n["Alive"]]
-    words = None
     for node in nodes:
-        words = words or await _ask(node, key)
-    return _report(key, started, error, words)
+        found = _ask(node, keys)
+        if found is not None:
+            return found
+    # Perhaps one of them had begun on a node that is gone.
+    return Remains(ends=[], begun=frozenset(keys), words=None)
 
 
-async def _ask(node_id: str, key: str) -> watch.LastWords | None:
+def _ask(node_id: str, keys: Sequence[str]) -> Remains | None:
     try:
-        words: watch.LastWords | None = await _on(node_id, _words).remote(key)
-    except exceptions.RayError as error:
-        _log.info("node %s cannot tell the last words of %s: %s", node_id, key, error)
+        call = _on(node_id, _remains).remote(keys)
+        found: Remains | None = call.future().result(timeout=_PATIENCE_S)
+    except Exception as error:
+        _log.info("node %s cannot tell what became of %s: %s", node_id, keys[0], error)
         return None
-    return words
+    return found
 
 
-def _report(
+def _remains(keys: Sequence[str]) -> Remains | None:
+    """Look on this node for what a task of these attempts left; None if there is nothing."""
+    directory = guard_directory()
+    if len(keys) == 1:
+        words = watch.last_words(directory, keys[0])
+        if words is None:
+            return None
+        return Remains(ends=[], begun=frozenset(keys), words=words)
+    notes = read_notes(directory, keys)
+    if notes is None:
+        return None
+    ends, begun = notes
+    return Remains(ends=ends, begun=frozenset([begun]), words=watch.last_words(directory, begun))
+
+
+def report(
     key: str, started: Started | None, error: BaseException, words: watch.LastWords | None
 ) -> Ended:
+    """Return the end of an attempt that had begun when its task failed."""
     verdict = words.verdict if words else None
     outcome = Outcome(
         event=_VERDICTS[verdict] if verdict else Event.LOSE,

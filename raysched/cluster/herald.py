@@ -18,6 +18,8 @@ from typing import Any
 import ray
 
 from raysched.cluster import mail
+from raysched.cluster.batch import Batch
+from raysched.cluster.mail import ReportLetter
 from raysched.cluster.names import NAMESPACE
 from raysched.core.orders import Beat, LogLine, Report, Started
 from raysched.runners.current import Current
@@ -44,6 +46,7 @@ class _News:
     """What there is to tell of one attempt, and what of it the launcher has not taken."""
 
     setting: Setting
+    batch: Batch
     started: Started
     run: Current
     began: float
@@ -83,10 +86,10 @@ class Herald:
         self._asleep = False
         threading.Thread(target=self._run, name="raysched-herald", daemon=True).start()
 
-    def begin(self, setting: Setting, started: Started, run: Current) -> None:
+    def begin(self, setting: Setting, batch: Batch, started: Started, run: Current) -> None:
         """Tell of this attempt from now on, if it lasts."""
         with self._busy:
-            self._news = _News(setting, started, run, time.monotonic())
+            self._news = _News(setting, batch, started, run, time.monotonic())
             if self._asleep:
                 self._busy.notify()
 
@@ -106,9 +109,11 @@ class Herald:
                     continue
                 news, due = self._news, self._news.due
                 reports = self._compose(news) if due else []
-            if reports and self._tell(news.setting, reports):
+            others = news.batch.give_back() if due else []
+            if (reports or others) and self._tell(news, reports, others):
                 with self._busy:
                     news.taken(reports)
+                news.batch.told(len(others))
             time.sleep(BEAT_S if due else ANNOUNCE_AFTER_S / 2)
 
     def _compose(self, news: _News) -> list[Report]:
@@ -118,10 +123,11 @@ class Herald:
             _log.exception("the guard gave no lines; they come with the end")
         return news.reports()
 
-    def _tell(self, setting: Setting, reports: Sequence[Report]) -> bool:
-        piece = mail.bag([mail.seal_report(report) for report in reports])
+    def _tell(self, news: _News, reports: Sequence[Report], others: Sequence[ReportLetter]) -> bool:
+        setting, serial = news.setting, news.batch.serial
+        piece = mail.bag([*(mail.seal_report(report) for report in reports), *others])
         try:
-            answer = _launcher(setting.launcher).hear.remote(setting.incarnation, piece)
+            answer = _launcher(setting.launcher).hear.remote(setting.incarnation, serial, piece)
             # Not by ray.get: Ray would take the job's processors away while it waits.
             return bool(answer.future().result(timeout=_PATIENCE_S))
         except Exception as error:

@@ -7,14 +7,15 @@ it hears of them until a scheduler has acknowledged it, and ends attempts on dem
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
+import queue
 import sys
+import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +24,7 @@ import ray
 
 from raysched.cluster import burial, mail, placement
 from raysched.cluster.herald import Setting
-from raysched.cluster.mail import OrderLetter, ReportLetter
+from raysched.cluster.mail import Kind, OrderLetter, ReportLetter
 from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S
 from raysched.cluster.worker import run_orders
 from raysched.core.model import Outcome
@@ -39,44 +40,42 @@ INLINE_BYTES = 64 * 1024
 """Code up to this size travels with each order; larger code is fetched once and lies in
 Ray's store, which costs each task about a millisecond."""
 
+GROUPS = {"orders": 1, "news": 4, "life": 4}
+"""The actor's threads: orders in the order in which they are given, the rest beside them.
+Threads and no event loop: a call reaches a thread of an actor in half the time."""
+
 _AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
+_PATIENCE_S = 60.0  # with a call that the scheduler has taken, before it is made again
 _COMPANY_S = 0.01  # how long a report waits for others to travel with, at most
 _MOST_LETTERS = 500
+_UNDERTAKERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A Ray task and the attempts that share it; the number tells it from their other tasks."""
+
+    serial: int
+    keys: Sequence[str]
 
 
 @dataclass(slots=True)
 class _Attempt:
     """An attempt under way: its task, where it runs once that is known, and its end if wanted."""
 
+    letter: OrderLetter
+    task: _Task
     ref: Any
     started: Started | None = None
     stop: StopOrder | None = None
 
 
-class _Gathering:
-    """Brings what other threads put in to a loop, in one waking for all that has gathered."""
-
-    def __init__(self, take: Callable[[str, Any], None]) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._take = take
-        self._items: deque[tuple[str, Any]] = deque()
-        self._woken = False
-
-    def put(self, key: str, value: Any) -> None:
-        self._items.append((key, value))
-        if not self._woken:
-            self._woken = True
-            assert self.loop is not None
-            self.loop.call_soon_threadsafe(self._empty)
-
-    def _empty(self) -> None:
-        self._woken = False  # before the last look: what comes after it wakes the loop again
-        while self._items:
-            self._take(*self._items.popleft())
-
-
 class Launcher:
-    """Owns attempts. Ray restarts it after a crash, under a new incarnation and empty."""
+    """Owns attempts. Ray restarts it after a crash, under a new incarnation and empty.
+
+    One lock guards its state. What is to be told goes through a queue to one thread,
+    which tells the scheduler.
+    """
 
     def __init__(self, home: str) -> None:
         sys.setswitchinterval(SWITCH_S)
@@ -84,173 +83,216 @@ class Launcher:
         self._epoch = 0
         self._home = home
         self._setting = Setting(home=home, launcher=LAUNCHER, incarnation=self._incarnation)
+        self._lock = threading.Lock()
         self._attempts: dict[str, _Attempt] = {}
-        self._codes: dict[str, Any] = {}  # references to large code in Ray's store
-        self._tasks: dict[str, Any] = {}
-        self._lifeline = asyncio.Event()
-        self._outbox: list[ReportLetter] = []
-        self._mail = asyncio.Event()
         self._unsettled: dict[str, None] = {}
-        self._postman: asyncio.Task[None] | None = None
-        self._done = _Gathering(self._over)
+        self._serial = 0
+        self._codes: dict[str, Any] = {}  # references to large code in Ray's store
+        self._prepared: dict[str, Any] = {}
+        self._lifeline = threading.Event()
+        self._mail: queue.SimpleQueue[ReportLetter | tuple[_Task, Future[bytes]]] = (
+            queue.SimpleQueue()
+        )
+        self._undertakers = ThreadPoolExecutor(_UNDERTAKERS, "raysched-undertaker")
+        threading.Thread(target=self._post, name="raysched-postman", daemon=True).start()
 
-    async def attach(self, home: str, epoch: int) -> LauncherUp | None:
+    @ray.method(concurrency_group="orders")
+    def attach(self, home: str, epoch: int) -> LauncherUp | None:
         """Serve the scheduler of this epoch from now on.
 
         None if a newer one is served, or one of another home; if that one's work is done
         and told, this process makes room for a launcher of the other home.
         """
-        if home != self._home:
-            if not self._attempts and not self._unsettled:
-                ray.actor.exit_actor()
-            return None
-        if epoch < self._epoch:
-            return None
-        self._epoch = epoch
-        self._lifeline.set()
-        self._lifeline = asyncio.Event()
-        self._done.loop = asyncio.get_running_loop()
-        self._postman = self._postman or asyncio.create_task(self._post())
-        return LauncherUp(
-            launcher=self._incarnation, known=frozenset([*self._attempts, *self._unsettled])
-        )
+        with self._lock:
+            if home != self._home:
+                if not self._attempts and not self._unsettled:
+                    ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+                return None
+            if epoch < self._epoch:
+                return None
+            self._epoch = epoch
+            self._lifeline.set()
+            self._lifeline = threading.Event()
+            known = frozenset([*self._attempts, *self._unsettled])
+            return LauncherUp(launcher=self._incarnation, known=known)
 
-    async def live(self, incarnation: str) -> None:
+    @ray.method(concurrency_group="life")
+    def live(self, incarnation: str) -> None:
         """Return when another scheduler has attached; fail when this launcher dies.
 
         At once for one who attached to another incarnation.
         """
         if incarnation == self._incarnation:
-            await self._lifeline.wait()
+            self._lifeline.wait()
 
-    async def launch(self, epoch: int, piece: bytes) -> None:
-        """Hand attempts to Ray; orders of an older epoch, or told twice, are passed over."""
-        for letter in mail.unbag(piece):
+    @ray.method(concurrency_group="orders")
+    def launch(self, epoch: int, piece: bytes) -> None:
+        """Hand tasks to Ray; orders of an older epoch, or told twice, are passed over."""
+        for letters in mail.unbag(piece):
             try:
-                reference = None if letter.code else await self._fetched(letter.code_hash)
-                if epoch == self._epoch and not self._knows(letter.key):
-                    self._submit(letter, reference)
+                self._fetch(letters)
+                with self._lock:
+                    if epoch == self._epoch:
+                        self._submit([each for each in letters if not self._knows(each.key)])
             except ray.exceptions.RayActorError:
                 # The scheduler died before it gave the code. The next one will not find
-                # this order among those that are known here, and gives it again.
-                _log.info("no scheduler gives the code of %s", letter.key)
-            except Exception as error:  # one order's fault is its own
-                _log.warning("Ray refuses %s: %s", letter.key, error)
-                self._tell(mail.seal_report(_refused(letter.key, error)))
+                # these orders among those that are known here, and gives them again.
+                _log.info("no scheduler gives the code of %s", letters[0].key)
+            except Exception as error:  # one task's fault is its own
+                _log.warning("Ray refuses %s: %s", letters[0].key, error)
+                with self._lock:
+                    for letter in letters:
+                        self._tell(mail.seal_report(_refused(letter.key, error)))
 
-    async def stop(self, epoch: int, orders: Sequence[StopOrder]) -> None:
+    @ray.method(concurrency_group="orders")
+    def stop(self, epoch: int, orders: Sequence[StopOrder]) -> None:
         """End attempts: out of Ray's queue, or through the guard of the worker they run in."""
-        if epoch != self._epoch:
-            return
-        for order in orders:
-            attempt = self._attempts.get(order.key)
-            if attempt is not None:
-                attempt.stop = order
-                self._end(order.key, attempt)
+        with self._lock:
+            if epoch != self._epoch:
+                return
+            for order in orders:
+                attempt = self._attempts.get(order.key)
+                if attempt is not None:
+                    attempt.stop = order
+                    _end(order.key, attempt)
 
-    async def hear(self, incarnation: str, piece: bytes) -> bool:
-        """Take in what a worker tells of an attempt under way; say whether it was taken."""
+    @ray.method(concurrency_group="news")
+    def hear(self, incarnation: str, serial: int, piece: bytes) -> bool:
+        """Take in what a worker tells of its task; say whether this is who it should tell."""
         if incarnation != self._incarnation:
             return False
-        for letter in mail.unbag(piece):
-            if letter.key not in self._attempts:
-                return False
-            self._note_start(letter)
-            self._tell(letter)
+        with self._lock:
+            self._take_in(serial, mail.unbag(piece))
         return True
 
-    def _note_start(self, letter: ReportLetter) -> None:
-        attempt = self._attempts[letter.key]
-        if attempt.started is None:
-            report = mail.open_report(letter)
-            if isinstance(report, Started):
-                attempt.started = report
-                if attempt.stop:
-                    self._end(letter.key, attempt)
+    # Under the lock
 
     def _knows(self, key: str) -> bool:
         return key in self._attempts or key in self._unsettled
 
-    async def _fetched(self, code_hash: str) -> Any:
-        if code_hash not in self._codes:
-            self._codes[code_hash] = ray.put(await _scheduler().code.remote(code_hash))
-        return self._codes[code_hash]
+    def _submit(self, letters: Sequence[OrderLetter]) -> None:
+        if not letters:
+            return
+        self._serial += 1
+        task = _Task(serial=self._serial, keys=[each.key for each in letters])
+        large = list({each.code_hash: None for each in letters if each.code is None})
+        piece = mail.bag((self._setting, task.serial, letters, large))
+        ref = self._prepare(letters[0].shape).remote(piece, *(self._codes[each] for each in large))
+        for letter in letters:
+            self._attempts[letter.key] = _Attempt(letter, task, ref)
+        ref.future().add_done_callback(lambda done: self._mail.put((task, done)))
 
-    def _submit(self, letter: OrderLetter, reference: Any) -> None:
-        if letter.shape not in self._tasks:
-            options = placement.ray_options(json.loads(letter.shape))
-            self._tasks[letter.shape] = ray.remote(run_orders).options(
+    def _prepare(self, shape: str) -> Any:
+        if shape not in self._prepared:
+            self._prepared[shape] = ray.remote(run_orders).options(
                 name="raysched",
                 max_retries=0,
                 enable_task_events=False,  # the history is ours; Ray keeps 100,000 and no more
-                **options,
+                **placement.ray_options(json.loads(shape)),
             )
-        piece = mail.bag((self._setting, [(letter.body, letter.code)]))
-        ref = self._tasks[letter.shape].remote(piece, *([reference] if reference else []))
-        self._attempts[letter.key] = _Attempt(ref)
-        ref.future().add_done_callback(lambda done, key=letter.key: self._done.put(key, done))
+        return self._prepared[shape]
 
-    def _over(self, key: str, done: Any) -> None:
-        """Take in the end of a task, as its worker returned it or as Ray knows it."""
-        error = done.exception()
-        if error is None:
-            del self._attempts[key]
-            for letter in mail.unbag(done.result()):
-                self._tell(letter)
+    def _take_in(self, serial: int, letters: Sequence[ReportLetter]) -> None:
+        """Take in what the task of this number tells; what it has told before is passed over."""
+        for letter in letters:
+            attempt = self._attempts.get(letter.key)
+            if attempt is None or attempt.task.serial != serial:
+                continue
+            if letter.kind is Kind.BACK:
+                self._again(letter.key, attempt)
+                continue
+            if letter.kind is Kind.NEWS:
+                _note_start(letter, attempt)
+            self._tell(letter)
+
+    def _again(self, key: str, attempt: _Attempt) -> None:
+        """Give an attempt that has not begun a task of its own, unless it is not to begin."""
+        if attempt.stop:
+            outcome = Outcome(event=Event.CANCEL, reason="taken out of the queue")
+            self._tell(mail.seal_report(Ended(key=key, outcome=outcome)))
         else:
-            asyncio.ensure_future(self._bury(key, error))  # noqa: RUF006 - ends with its report
-
-    async def _bury(self, key: str, error: BaseException) -> None:
-        """Report an attempt whose worker died, with its last words if its node has them."""
-        try:
-            ended = await burial.last_report(key, self._attempts[key].started, error)
-        except Exception as fault:
-            _log.warning("nothing more is known of %s: %s", key, fault)
-            ended = Ended(key=key, outcome=Outcome(event=Event.LOSE, reason="its worker died"))
-        del self._attempts[key]
-        self._tell(mail.seal_report(ended))
-
-    def _end(self, key: str, attempt: _Attempt) -> None:
-        if attempt.started is None:
-            ray.cancel(attempt.ref, force=False, recursive=False)
-        else:
-            burial.stop(key, attempt.started)
+            self._submit([attempt.letter])
 
     def _tell(self, letter: ReportLetter) -> None:
-        if letter.final:
+        if letter.kind is Kind.END:
+            self._attempts.pop(letter.key, None)
             self._unsettled[letter.key] = None
-        self._outbox.append(letter)
-        self._mail.set()
+        self._mail.put(letter)
 
-    async def _post(self) -> None:
+    # Threads of its own
+
+    def _bury(self, task: _Task, error: BaseException) -> None:
+        """Settle the attempts of a task that Ray knows to have failed."""
+        with self._lock:
+            mine = {key: self._attempts[key] for key in task.keys if key in self._attempts}
+        mine = {key: each for key, each in mine.items() if each.task is task}
+        started = next((each.started for each in mine.values() if each.started), None)
+        try:
+            remains = burial.remains(task.keys, started, error)
+        except Exception as fault:
+            _log.warning("nothing more is known of %s: %s", task.keys[0], fault)
+            remains = burial.Remains(ends=[], begun=frozenset(task.keys), words=None)
+        with self._lock:
+            self._take_in(task.serial, remains.ends)
+            for key, attempt in mine.items():
+                if self._attempts.get(key) is not attempt:
+                    continue
+                if key in remains.begun:
+                    ended = burial.report(key, started, error, remains.words)
+                    self._tell(mail.seal_report(ended))
+                else:
+                    self._again(key, attempt)
+
+    def _post(self) -> None:
         """Tell the scheduler what has gathered, again and again until it acknowledges."""
         while True:
-            await self._mail.wait()
-            await self._company()
-            letters, self._outbox = self._outbox[:_MOST_LETTERS], self._outbox[_MOST_LETTERS:]
-            if not self._outbox:
-                self._mail.clear()
-            while not await self._acknowledged(letters):
-                await asyncio.sleep(_AGAIN_S)
-            for letter in letters:
-                if letter.final:
-                    self._unsettled.pop(letter.key, None)
+            letters = self._gather()
+            while not self._acknowledged(letters):
+                time.sleep(_AGAIN_S)
+            with self._lock:
+                for letter in letters:
+                    if letter.kind is Kind.END:
+                        self._unsettled.pop(letter.key, None)
 
-    async def _company(self) -> None:
-        """Let reports wait for others to travel with: a quarter of what is under way.
+    def _gather(self) -> list[ReportLetter]:
+        """Return the reports that travel together: a quarter of what is under way.
 
         With one attempt under way its report leaves at once; with many, those that end
         within a few ms share a journey, and its cost.
         """
-        until = time.monotonic() + _COMPANY_S
-        while len(self._outbox) < len(self._attempts) // 4 and time.monotonic() < until:
-            await asyncio.sleep(_COMPANY_S / 5)
+        letters: list[ReportLetter] = []
+        until = None
+        while len(letters) < _MOST_LETTERS:
+            left = None if until is None else until - time.monotonic()
+            enough = until is not None and len(letters) >= len(self._attempts) // 4
+            try:
+                item = (
+                    self._mail.get_nowait()
+                    if enough or (left is not None and left <= 0)
+                    else self._mail.get(timeout=left)
+                )
+            except queue.Empty:
+                break
+            if isinstance(item, ReportLetter):
+                letters.append(item)
+                until = until or time.monotonic() + _COMPANY_S
+            else:
+                self._over(*item)
+        return letters
 
-    async def _acknowledged(self, letters: Sequence[ReportLetter]) -> bool:
+    def _over(self, task: _Task, done: Future[bytes]) -> None:
+        """Take in the end of a task, as its worker returned it or as Ray knows it."""
+        error = done.exception()
+        if error is None:
+            with self._lock:
+                self._take_in(task.serial, mail.unbag(done.result()))
+        else:
+            self._undertakers.submit(self._bury, task, error)
+
+    def _acknowledged(self, letters: Sequence[ReportLetter]) -> bool:
         try:
-            scheduler = _scheduler()
-            # Awaited, not got: an actor that blocks in ray.get tells its raylet each time.
-            reply = await scheduler.report.remote(self._incarnation, mail.bag(letters))
+            report = _scheduler().report.remote(self._incarnation, mail.bag(letters))
+            reply = _answer(report)
         except Exception as error:  # whatever it is, the letters are kept
             _log.info("no scheduler takes reports: %s", error)
             _scheduler.cache_clear()  # there may be another one by the next try
@@ -259,6 +301,33 @@ class Launcher:
             _log.warning("the scheduler could not record reports: %s", reply)
             return False
         return True
+
+    def _fetch(self, letters: Sequence[OrderLetter]) -> None:
+        for letter in letters:
+            if letter.code is None and letter.code_hash not in self._codes:
+                code = _answer(_scheduler().code.remote(letter.code_hash))
+                self._codes[letter.code_hash] = ray.put(code)
+
+
+def _note_start(letter: ReportLetter, attempt: _Attempt) -> None:
+    if attempt.started is None:
+        report = mail.open_report(letter)
+        if isinstance(report, Started):
+            attempt.started = report
+            if attempt.stop:
+                _end(letter.key, attempt)
+
+
+def _end(key: str, attempt: _Attempt) -> None:
+    """End an attempt by its guard, or take its task out of Ray's queue.
+
+    Others of that task are given another. If the task has begun, the attempt ends, is
+    given back or announces itself within a moment.
+    """
+    if attempt.started is None:
+        ray.cancel(attempt.ref, force=False, recursive=False)
+    else:
+        burial.stop(key, attempt.started)
 
 
 def _refused(key: str, error: Exception) -> Ended:
@@ -274,3 +343,8 @@ def _refused(key: str, error: Exception) -> Ended:
 @lru_cache(maxsize=1)
 def _scheduler() -> Any:
     return ray.get_actor(SCHEDULER, namespace=NAMESPACE)
+
+
+def _answer(ref: Any) -> Any:
+    """Wait for a call without ray.get, with which an actor's thread tells its raylet each time."""
+    return ref.future().result(timeout=_PATIENCE_S)

@@ -8,6 +8,7 @@ the same cluster that run the same code anyway.
 from __future__ import annotations
 
 import pickle
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from raysched.core.model import Outcome
@@ -29,11 +30,20 @@ class OrderLetter(NamedTuple):
     body: bytes
 
 
+class Kind(StrEnum):
+    """What a report tells of its attempt."""
+
+    NEWS = "news"
+    END = "end"
+    BACK = "back"
+    """The worker will not begin it: what it shares a task with takes long."""
+
+
 class ReportLetter(NamedTuple):
-    """A report; `final` if it tells the end of the attempt `key`."""
+    """A report about the attempt `key`."""
 
     key: str
-    final: bool
+    kind: Kind
     body: bytes
 
 
@@ -45,7 +55,8 @@ def seal_order(order: Order, code: bytes | None) -> OrderLetter:
 
 def seal_report(report: Report) -> ReportLetter:
     """Return a report as a letter."""
-    return ReportLetter(report.key, isinstance(report, Ended), pickle.dumps(report, protocol=5))
+    kind = Kind.END if isinstance(report, Ended) else Kind.NEWS
+    return ReportLetter(report.key, kind, pickle.dumps(report, protocol=5))
 
 
 def open_order(body: bytes) -> Order:
@@ -64,7 +75,7 @@ def open_report(letter: ReportLetter) -> Report | None:
     except Exception as error:
         reason = f"its report cannot be read: {type(error).__name__}: {str(error)[:300]}"
         outcome = Outcome(event=Event.LOSE, reason=reason)
-        return Ended(key=letter.key, outcome=outcome) if letter.final else None
+        return Ended(key=letter.key, outcome=outcome) if letter.kind is Kind.END else None
     return report
 
 

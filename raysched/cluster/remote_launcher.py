@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from raysched.cluster.launcher import INLINE_BYTES, Launcher
+from raysched.cluster.launcher import GROUPS, INLINE_BYTES, Launcher
 from raysched.cluster.mail import bag, seal_order
 from raysched.cluster.names import LAUNCHER, detached
 from raysched.core.orders import Order
@@ -48,9 +48,12 @@ class RemoteLauncher:
             target=self._watch, args=(epoch,), name="raysched-launcher-watch", daemon=True
         ).start()
 
-    def launch(self, orders: Sequence[Order]) -> None:
+    def launch(self, tasks: Sequence[Sequence[Order]]) -> None:
         """Hand attempts over."""
-        letters = [seal_order(order, self._small_code(order.code_hash)) for order in orders]
+        letters = [
+            [seal_order(order, self._small_code(order.code_hash)) for order in task]
+            for task in tasks
+        ]
         self._actor.launch.remote(self._epoch, bag(letters))
 
     def stop(self, orders: Sequence[StopOrder]) -> None:
@@ -62,7 +65,8 @@ class RemoteLauncher:
         """Attach to one launcher after the other; each is told of while the epoch is this one."""
         while epoch == self._epoch:
             try:
-                actor = ray.remote(Launcher).options(**detached(LAUNCHER)).remote(self._home)
+                launcher = ray.remote(concurrency_groups=GROUPS)(Launcher)
+                actor = launcher.options(**detached(LAUNCHER)).remote(self._home)
                 up = ray.get(actor.attach.remote(self._home, epoch))
                 if up is None:
                     _log.warning("the launcher serves a newer scheduler, or another home")

@@ -1,8 +1,7 @@
-"""What runs in a Ray task: the attempts of one launch, one after the other.
+"""What runs in a Ray task: a batch of attempts, one after the other; mostly a batch of one.
 
 The guard watches each attempt's output, time and processes; the herald tells the
-launcher of an attempt that lasts. A Ray task gets a list of orders and returns a
-list of ends, so that sharing a task among tiny runs is a matter of policy.
+launcher of an attempt that lasts.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,7 +18,9 @@ from typing import Any
 import ray
 
 from raysched.cluster import mail
+from raysched.cluster.batch import Batch, Notes
 from raysched.cluster.herald import Herald, Setting
+from raysched.cluster.mail import OrderLetter, ReportLetter
 from raysched.cluster.names import guard_directory
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, LogLine, Order, Started
@@ -35,20 +36,14 @@ _log = logging.getLogger(__name__)
 
 
 def run_orders(piece: bytes, *references: Any) -> bytes:
-    """Run attempts one after the other and return how each ended, as bagged letters.
+    """Run a batch of attempts and return what is left to tell of them, as bagged letters.
 
-    The bag holds the setting, and for each order its letter and its pinned function;
-    functions that are too large for a bag lie in Ray's store under `references`, in
-    the order in which they are missing.
+    The bag holds the setting, the task's number, the orders' letters, and the hashes of
+    the functions that are too large for a letter and lie in Ray's store as `references`.
     """
-    setting, letters = mail.unbag(piece)
-    worker, stored = _worker(), iter(references)
-    return mail.bag(
-        [
-            mail.seal_report(worker.run(setting, mail.open_order(order), code or next(stored)))
-            for order, code in letters
-        ]
-    )
+    setting, serial, letters, hashes = mail.unbag(piece)
+    large = dict(zip(hashes, references, strict=True))
+    return mail.bag(_worker().run(setting, serial, letters, large))
 
 
 @lru_cache(maxsize=1)
@@ -70,18 +65,41 @@ class _Worker:
         self._node_id = ray.get_runtime_context().get_node_id()
         self._node_ip = ray.util.get_node_ip_address()
         self._herald = Herald(lambda: _lines(guard.tail()))
+        self._notes: Notes | None = None
 
-    def run(self, setting: Setting, order: Order, code: bytes) -> Ended:
-        """Run one attempt and return how it ended."""
+    def run(
+        self,
+        setting: Setting,
+        serial: int,
+        letters: Sequence[OrderLetter],
+        large: Mapping[str, bytes],
+    ) -> list[ReportLetter]:
+        """Run a batch of attempts and return the reports that are left to tell."""
         try:
-            return self._run(setting, order, code)
+            batch = Batch(serial, letters, self._take_notes([each.key for each in letters]))
+            while letter := batch.next():
+                code = letter.code or large[letter.code_hash]
+                ended = self._run(setting, batch, mail.open_order(letter.body), code)
+                batch.over(mail.seal_report(ended))
+            return batch.untold()
         except BaseException:
             # This is no fault of the job's, whose exceptions do not come here. A worker in an
             # unknown state is always free, and would fail run after run.
             _log.exception("the worker is unfit for more runs")
             os._exit(_UNFIT)
 
-    def _run(self, setting: Setting, order: Order, code: bytes) -> Ended:
+    def _take_notes(self, keys: Sequence[str]) -> Notes | None:
+        """Begin the notes of a task; an attempt that is alone in its task needs none."""
+        if len(keys) == 1:
+            return None
+        if self._notes:
+            # Only now: that worker's end between the last attempt's and Ray's taking its
+            # return value would have made all of them lost.
+            self._notes.remove()
+        self._notes = Notes(guard_directory(), keys)
+        return self._notes
+
+    def _run(self, setting: Setting, batch: Batch, order: Order, code: bytes) -> Ended:
         run = Current(
             run_id=order.run_id,
             attempt=order.attempt,
@@ -89,7 +107,7 @@ class _Worker:
             slot=in_zone(order.slot, order.timezone),
         )
         self._guard.watch(order.key, timeout_s=order.timeout_s, log_limit_bytes=LOG_LIMIT_BYTES)
-        self._herald.begin(setting, self._started(order), run)
+        self._herald.begin(setting, batch, self._started(order), run)
         execution = native.execute(order.code_hash, code, order.params, order.env, run)
         outcome = self._outcome(setting.home, order, run, execution)
         untold = self._herald.end()

@@ -94,6 +94,10 @@ class Dispatch:
         self._jobs[job].holders.pop(run_id, None)
         self._admit(job)
 
+    def waiting(self, shape: str) -> int:
+        """Return how many runs of a shape wait for its window."""
+        return len(self._shapes[shape].line)
+
     def why(self, run_id: str) -> str:
         """Return why a queued run has not been handed to Ray; empty if it has been."""
         if run_id not in self._queued:

@@ -113,8 +113,8 @@ class Launcher(Protocol):
     def attach(self, epoch: int) -> None:
         """Ask for a `LauncherUp`; orders of older epochs are refused from then on."""
 
-    def launch(self, orders: Sequence[Order]) -> None:
-        """Hand attempts over, once their runs are durable."""
+    def launch(self, tasks: Sequence[Sequence[Order]]) -> None:
+        """Hand attempts over, once their runs are durable: those that share a task together."""
 
     def stop(self, orders: Sequence[StopOrder]) -> None:
         """End attempts, and report each as ended."""

@@ -17,6 +17,7 @@ from raysched.core.dispatch import Dispatch
 from raysched.core.model import Run
 from raysched.core.orders import Order, Shape
 from raysched.core.ports import Changes, JobRecord, Snapshot, StopOrder, Version
+from raysched.core.sharing import Pace
 from raysched.core.slots import JobView, next_due
 from raysched.core.timetable import Timetable
 from raysched.errors import NotFound
@@ -46,6 +47,7 @@ class Book:
         self.live: dict[str, Live] = defaultdict(Live)
         self.alarms: Timetable[Alarm] = Timetable()
         self.dispatch = Dispatch(window)
+        self.paces: dict[tuple[str, str], Pace] = defaultdict(Pace)
         self.changes = Changes()
         self.orders: list[Order] = []
         self.stops: list[StopOrder] = []

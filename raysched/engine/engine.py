@@ -14,7 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from raysched.core.model import Run
+from raysched.core.orders import Order
 from raysched.core.ports import Clock, Launcher, Results, Store
+from raysched.core.sharing import MOST, share
 from raysched.core.states import State
 from raysched.engine import jobs, messages, runs, views
 from raysched.engine.book import Book
@@ -50,11 +52,18 @@ class Engine:
         launcher: Launcher,
         results: Results,
         window: int = WINDOW,
+        most_shared: int = MOST,
     ) -> None:
+        """Take the home over.
+
+        `window` is how many runs of one shape may be with Ray and not started, and
+        `most_shared` how many tiny ones may share a Ray task.
+        """
         self._clock = clock
         self._store = store
         self._launcher = launcher
         self._results = results
+        self._most_shared = most_shared
         snapshot = store.open()
         self._book = Book(snapshot, window)
         for run in self._book.runs.values():
@@ -107,7 +116,7 @@ class Engine:
         finished, book.finished = book.finished, []
         try:
             if orders:
-                self._launcher.launch(orders)
+                self._launcher.launch(self._tasks(orders))
             if stops:
                 self._launcher.stop(stops)
         except Exception:
@@ -117,6 +126,15 @@ class Engine:
             book.launcher = None
             self._launcher.attach(book.epoch)
         return Turn(replies=replies, finished=finished)
+
+    def _tasks(self, orders: Sequence[Order]) -> list[list[Order]]:
+        paces = self._book.paces
+        return share(
+            orders,
+            expected_s=lambda order: paces[order.job, order.version].expected_s,
+            waiting=self._book.dispatch.waiting,
+            most=self._most_shared,
+        )
 
     def _resume_run(self, run: Run) -> None:
         """Put a run that an earlier engine left unfinished back where it was."""

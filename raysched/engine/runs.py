@@ -149,6 +149,7 @@ def _log(book: Book, run: Run, node_ip: str | None, lines: Sequence[LogLine]) ->
 def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetime) -> None:
     """Conclude the current attempt of a run: it is finished, or tried again later."""
     spec = book.version_of(run).spec
+    book.paces[run.job, run.version].note(_seconds(outcome))
     if outcome.event is Event.TIME_OUT:  # its guard knows that it was time, not how much
         outcome = replace(outcome, reason=timeout_reason(book, run))
     # No attempt ends after its end is told: a worker's clock may be ahead.
@@ -187,6 +188,14 @@ def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetim
     book.alarm("queue", run, None)
     book.alarm("stop", run, None)
     book.alarm("retry", run, run.retry_at)
+
+
+def _seconds(outcome: Outcome) -> float | None:
+    """Return how long an attempt took that came to its own end."""
+    start, end = outcome.started_at, outcome.finished_at
+    if start is None or end is None or outcome.event not in (Event.SUCCEED, Event.FAIL):
+        return None
+    return (end - start).total_seconds()
 
 
 def _published(run: Run, outcome: Outcome, results: Results) -> Outcome:

@@ -315,12 +315,12 @@ def last_words(directory: Path, key: str) -> LastWords | None:
 
 
 def sweep(directory: Path) -> None:
-    """Remove the sockets of guards that are gone, and last words that nobody fetched."""
+    """Remove the sockets of guards that are gone, and last words and notes that nobody fetched."""
     for path in directory.glob("*.sock"):
         # A living worker's socket is never stale for long, and is its own guard's to replace.
         if not Path("/proc", path.stem).exists() and not _listens(path):
             path.unlink(missing_ok=True)
-    for path in [*directory.glob("*.words"), *directory.glob(".*")]:
+    for path in [*directory.glob("*.words"), *directory.glob("*.notes"), *directory.glob(".*")]:
         with suppress(OSError):
             if time.time() - path.lstat().st_mtime > WORDS_KEPT_S:
                 path.unlink()

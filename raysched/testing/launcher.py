@@ -74,9 +74,9 @@ class FakeLauncher:
         self._epoch = max(epoch, self._epoch)
         self._greet = epoch == self._epoch
 
-    def launch(self, orders: Sequence[Order]) -> None:
+    def launch(self, tasks: Sequence[Sequence[Order]]) -> None:
         """Begin attempts; one that is known already is left alone."""
-        for order in orders:
+        for order in (order for task in tasks for order in task):
             if order.key not in self._known():
                 act, now = self._script(order), self._clock.now()
                 self._acts[order.key] = (act, now + act.wait)

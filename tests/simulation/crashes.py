@@ -105,14 +105,14 @@ class CrashingLauncher:
         self._inner.attach(epoch)
         self._faults.step("attach: after")
 
-    def launch(self, orders) -> None:
-        for order in orders:
+    def launch(self, tasks) -> None:
+        for order in (order for task in tasks for order in task):
             self._faults.step("launch: before one")
             others = [k for k in self._inner.alive if k.rpartition("#")[0] == order.run_id]
             self.overlaps += [k for k in others if k != order.key]
             if not self._is_durable(order):
                 self.undurable.append(order.key)
-            self._inner.launch([order])
+            self._inner.launch([[order]])
         self._faults.step("launch: after")
 
     def _is_durable(self, order) -> bool:
