@@ -94,9 +94,11 @@ class SqlStore:
         now = to_us(self._clock.now())
         try:
             rows = list(_outbox_rows(changes.rows, now))
-            with self.fenced("write", "the turn could not be committed.") as connection:
+            with self._turn, self._db.cursor("the turn could not be committed.") as cursor:
+                cursor.execute(self._sql.epoch)
+                self._check(cursor.fetchone()[0])
                 for statement, values in self._sql.of(changes, rows, now):
-                    connection.exec_driver_sql(statement, values)
+                    cursor.executemany(statement, values)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise StoreError(
                 "the turn could not be committed.", why=f"a value has no stored form: {error}"
@@ -112,14 +114,16 @@ class SqlStore:
         """
         alone = self._turn if mode == "write" else nullcontext()
         with alone, self._db.transaction(mode, what) as connection:
-            found = connection.execute(_EPOCH_HELD).scalar()
-            if found != self._epoch:
-                raise StaleEpoch(
-                    f"this scheduler, of epoch {self._epoch or 'none'}, has been replaced.",
-                    why=f"the epoch of {self._db.name} is {found}.",
-                    fix="stop this one; the other goes on.",
-                )
+            self._check(connection.execute(_EPOCH_HELD).scalar())
             yield connection
+
+    def _check(self, epoch: str | None) -> None:
+        if epoch != self._epoch:
+            raise StaleEpoch(
+                f"this scheduler, of epoch {self._epoch or 'none'}, has been replaced.",
+                why=f"the epoch of {self._db.name} is {epoch}.",
+                fix="stop this one; the other goes on.",
+            )
 
     def code(self, code_hash: str) -> bytes:
         """Return a job's pickled function.
@@ -174,6 +178,9 @@ class _Statements:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
+        self.epoch = str(
+            _EPOCH_HELD.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        )
         self._code = self._insert(code, new_only=True)
         self._versions = self._insert(versions, new_only=True)
         self._jobs = self._insert(jobs, "name", changing=_JOB_CHANGES)
