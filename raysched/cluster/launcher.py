@@ -22,10 +22,10 @@ from typing import Any
 
 import ray
 
-from raysched.cluster import burial, mail, placement
+from raysched.cluster import burial, line, mail, placement
 from raysched.cluster.herald import Setting
-from raysched.cluster.mail import Kind, OrderLetter, ReportLetter
-from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S
+from raysched.cluster.mail import Kind, Launches, OrderLetter, Orders, ReportLetter, Stops
+from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S, line_of
 from raysched.cluster.worker import run_orders
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, Started
@@ -40,9 +40,8 @@ INLINE_BYTES = 64 * 1024
 """Code up to this size travels with each order; larger code is fetched once and lies in
 Ray's store, which costs each task about a millisecond."""
 
-GROUPS = {"orders": 1, "news": 4, "life": 4}
-"""The actor's threads: orders in the order in which they are given, the rest beside them.
-Threads and no event loop: a call reaches a thread of an actor in half the time."""
+GROUPS = {"attach": 1, "news": 4, "life": 4}
+"""The actor's threads. It has no event loop: a call reaches a thread in half the time."""
 
 _AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
 _PATIENCE_S = 60.0  # with a call that the scheduler has taken, before it is made again
@@ -95,8 +94,9 @@ class Launcher:
         )
         self._undertakers = ThreadPoolExecutor(_UNDERTAKERS, "raysched-undertaker")
         threading.Thread(target=self._post, name="raysched-postman", daemon=True).start()
+        line.answer(line_of(self._incarnation), self._order)
 
-    @ray.method(concurrency_group="orders")
+    @ray.method(concurrency_group="attach")
     def attach(self, home: str, epoch: int) -> LauncherUp | None:
         """Serve the scheduler of this epoch from now on.
 
@@ -125,10 +125,28 @@ class Launcher:
         if incarnation == self._incarnation:
             self._lifeline.wait()
 
-    @ray.method(concurrency_group="orders")
-    def launch(self, epoch: int, piece: bytes) -> None:
+    @ray.method(concurrency_group="news")
+    def hear(self, incarnation: str, serial: int, piece: bytes) -> bool:
+        """Take in what a worker tells of its task; say whether this is who it should tell."""
+        if incarnation != self._incarnation:
+            return False
+        with self._lock:
+            self._take_in(serial, mail.unbag(piece))
+        return True
+
+    # What comes by the line
+
+    def _order(self, message: tuple[int, Orders]) -> None:
+        epoch, orders = message
+        match orders:
+            case Launches(tasks=tasks):
+                self._launch(epoch, tasks)
+            case Stops(orders=stops):
+                self._stop(epoch, stops)
+
+    def _launch(self, epoch: int, tasks: Sequence[Sequence[OrderLetter]]) -> None:
         """Hand tasks to Ray; orders of an older epoch, or told twice, are passed over."""
-        for letters in mail.unbag(piece):
+        for letters in tasks:
             try:
                 self._fetch(letters)
                 with self._lock:
@@ -144,8 +162,7 @@ class Launcher:
                     for letter in letters:
                         self._tell(mail.seal_report(_refused(letter.key, error)))
 
-    @ray.method(concurrency_group="orders")
-    def stop(self, epoch: int, orders: Sequence[StopOrder]) -> None:
+    def _stop(self, epoch: int, orders: Sequence[StopOrder]) -> None:
         """End attempts: out of Ray's queue, or through the guard of the worker they run in."""
         with self._lock:
             if epoch != self._epoch:
@@ -155,15 +172,6 @@ class Launcher:
                 if attempt is not None:
                     attempt.stop = order
                     _end(order.key, attempt)
-
-    @ray.method(concurrency_group="news")
-    def hear(self, incarnation: str, serial: int, piece: bytes) -> bool:
-        """Take in what a worker tells of its task; say whether this is who it should tell."""
-        if incarnation != self._incarnation:
-            return False
-        with self._lock:
-            self._take_in(serial, mail.unbag(piece))
-        return True
 
     # Under the lock
 

@@ -8,11 +8,13 @@ the same cluster that run the same code anyway.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, Order, Report
+from raysched.core.ports import StopOrder
 from raysched.core.states import Event
 
 
@@ -45,6 +47,21 @@ class ReportLetter(NamedTuple):
     key: str
     kind: Kind
     body: bytes
+
+
+class Launches(NamedTuple):
+    """Attempts to hand to Ray; those of one list share a task."""
+
+    tasks: Sequence[Sequence[OrderLetter]]
+
+
+class Stops(NamedTuple):
+    """Attempts to end."""
+
+    orders: Sequence[StopOrder]
+
+
+Orders = Launches | Stops
 
 
 def seal_order(order: Order, code: bytes | None) -> OrderLetter:

@@ -25,6 +25,11 @@ def guard_directory() -> Path:
     return Path(tempfile.gettempdir()) / f"raysched-{os.getuid()}"
 
 
+def line_of(launcher: str) -> str:
+    """Return the name of the line by which an incarnation of the launcher takes orders."""
+    return f"launcher-{launcher}"
+
+
 def detached(name: str) -> dict[str, Any]:
     """Return the options of an actor that outlives its maker and is restarted for ever."""
     return {

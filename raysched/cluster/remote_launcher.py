@@ -6,13 +6,13 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import ray
 
 from raysched.cluster.launcher import GROUPS, INLINE_BYTES, Launcher
-from raysched.cluster.mail import bag, seal_order
-from raysched.cluster.names import LAUNCHER, detached
+from raysched.cluster.line import Line
+from raysched.cluster.mail import Launches, Orders, Stops, seal_order
+from raysched.cluster.names import LAUNCHER, detached, line_of
 from raysched.core.orders import Order
 from raysched.core.ports import StopOrder
 from raysched.engine.messages import LauncherDown, LauncherUp
@@ -39,14 +39,16 @@ class RemoteLauncher:
         self._tell = tell
         self._small_code = lru_cache(_CODES_KEPT)(lambda code_hash: _small(code(code_hash)))
         self._epoch = 0
-        self._actor: Any = None
+        self._watch: threading.Thread | None = None
+        self._line: Line | None = None
 
     def attach(self, epoch: int) -> None:
         """Find or make the launcher, and keep watch over it as long as this epoch lasts."""
         self._epoch = epoch
-        threading.Thread(
-            target=self._watch, args=(epoch,), name="raysched-launcher-watch", daemon=True
-        ).start()
+        self._watch = threading.Thread(
+            target=self._keep_watch, args=(epoch,), name="raysched-launcher-watch", daemon=True
+        )
+        self._watch.start()
 
     def launch(self, tasks: Sequence[Sequence[Order]]) -> None:
         """Hand attempts over."""
@@ -54,31 +56,39 @@ class RemoteLauncher:
             [seal_order(order, self._small_code(order.code_hash)) for order in task]
             for task in tasks
         ]
-        self._actor.launch.remote(self._epoch, bag(letters))
+        self._say(Launches(letters))
 
     def stop(self, orders: Sequence[StopOrder]) -> None:
         """End attempts; without a launcher there are none, and the engine asks again."""
-        if self._actor is not None:
-            self._actor.stop.remote(self._epoch, orders)
+        if self._line is not None:
+            self._say(Stops(orders))
 
-    def _watch(self, epoch: int) -> None:
-        """Attach to one launcher after the other; each is told of while the epoch is this one."""
-        while epoch == self._epoch:
+    def _say(self, orders: Orders) -> None:
+        assert self._line is not None
+        self._line.say((self._epoch, orders))
+
+    def _keep_watch(self, epoch: int) -> None:
+        """Attach to one launcher after the other, until another thread has taken over."""
+        while self._on_watch:
             try:
                 launcher = ray.remote(concurrency_groups=GROUPS)(Launcher)
                 actor = launcher.options(**detached(LAUNCHER)).remote(self._home)
                 up = ray.get(actor.attach.remote(self._home, epoch))
                 if up is None:
                     _log.warning("the launcher serves a newer scheduler, or another home")
-                elif epoch == self._epoch:
-                    self._actor = actor
+                elif self._on_watch:
+                    self._line = Line(line_of(up.launcher))
                     self._tell(up)
                     ray.get(actor.live.remote(up.launcher))
             except Exception as error:  # whatever it is, without this thread nothing is launched
                 _log.warning("the launcher does not answer: %s", error)
-            if epoch == self._epoch:
+            if self._on_watch:
                 self._tell(LauncherDown(reason="it does not answer"))
             threading.Event().wait(_AGAIN_S)
+
+    @property
+    def _on_watch(self) -> bool:
+        return threading.current_thread() is self._watch
 
 
 def _small(code: bytes) -> bytes | None:

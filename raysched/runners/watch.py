@@ -33,7 +33,7 @@ from raysched.runners.mailbox import Mailbox
 from raysched.runners.stdio import Stdio
 from raysched.runners.words import LastWords, Line, mark_of, read_lines, read_words
 
-__all__ = ["Guard", "LastWords", "Line", "last_words", "stop", "sweep"]
+__all__ = ["Guard", "LastWords", "Line", "last_words", "make_private", "stop", "sweep"]
 
 LAST_WORDS_WAIT_S = 12.0  # more than a guard takes to end what does not want to end
 CALL_WAIT_S = 12.0
@@ -74,7 +74,7 @@ class Guard:
         Raises:
             RayschedError: when the directory is another user's, or the guard does not start.
         """
-        _make_private(directory)
+        make_private(directory)
         sweep(directory)
         guard = cls(directory.absolute())
         guard._launch()
@@ -360,7 +360,7 @@ def _listens(path: Path) -> bool:
         return True  # nobody knows: better one file too many
 
 
-def _make_private(directory: Path) -> None:
+def make_private(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = directory.lstat()
     if not directory.is_dir() or directory.is_symlink() or status.st_uid != os.getuid():

@@ -19,6 +19,7 @@ from raysched import errors
 from raysched.cli import main
 from raysched.client import Client, Run
 from raysched.core.model import Decision, Trigger
+from raysched.core.sharing import LONGEST_S, MOST
 from raysched.core.slots import MOST_QUEUED, ON_TIME
 from raysched.core.states import State
 from raysched.engine.engine import WINDOW
@@ -235,6 +236,9 @@ def test_the_numbers_that_are_told_are_those_of_the_code():
     assert f"within {ON_TIME.total_seconds():g} seconds counts as on time" in jobs
     assert f"at {MOST_QUEUED:,} unfinished runs of a job, its slots are skipped" in jobs
     assert f"up to {WINDOW} of one shape" in engine
+    tasks = section("how-it-works.md", "Shared tasks")
+    assert f"at most {LONGEST_S * 1000:g} ms" in tasks
+    assert f"At most {MOST} runs share" in tasks
     assert f"{GUARD_SLACK.total_seconds():g} s after its timeout" in engine
     assert f"repeated every {STOP_AGAIN.total_seconds():g} s" in engine
 
