@@ -91,7 +91,8 @@ def line_of(file: Path, error: BaseException) -> int | None:
     if not isinstance(error, RayschedError):
         return None
     # An error names the option first, or quotes a key that does not exist.
-    words = re.findall(r"\w+", error.what)[:1] + re.findall(r"'(\w+)'", error.what)
+    first, quoted = re.findall(r"\w+", error.what)[:1], re.findall(r"'(\w+)'", error.what)
+    words = quoted + first if " has no " in error.what else first
     words += ["schedule"] if isinstance(error, InvalidSchedule) else []
     lines = file.read_text(errors="replace").splitlines()
     for word in words:

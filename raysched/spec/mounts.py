@@ -54,7 +54,7 @@ def _mount(value: Any) -> Mount:
     if type(value) is Mount:
         source, target, read_only = value.source, value.target, value.read_only
     elif isinstance(value, Mapping):
-        check_keys(value, ["source", "target", "read_only"], what="a mount has no field")
+        check_keys(value, ["source", "target", "read_only"], what="mounts has no field")
         source, target = value.get("source"), value.get("target")
         read_only = value.get("read_only", True)
     elif type(value) is str:
