@@ -95,10 +95,18 @@ def test_what_is_ignored_stays_at_home(folder):
     (folder / ".dockerignore").write_text(
         "# a comment\n\n  empty  \nsrc/**\n!src/app.py\n*.sh\n*.log\n!keep.log\n"
     )
+    (folder / "# a comment").write_text("no pattern")
     (folder / "a.log").write_text("a")
     (folder / "keep.log").write_text("keep")
     found = list(members(packed(folder)))
-    assert found == [".dockerignore", "Dockerfile", "keep.log", "link", "src", "src/app.py"]
+    assert found == [
+        "# a comment",
+        ".dockerignore",
+        "Dockerfile",
+        "keep.log",
+        "link",
+        *("src", "src/app.py"),
+    ]
     before = packed(folder)
     (folder / "a.log").write_text("another")
     assert packed(folder) == before
@@ -159,6 +167,13 @@ def test_a_link_that_leads_out_is_refused(folder, to):
         packed(folder)
     (folder / ".dockerignore").write_text("out\n")
     assert packed(folder)
+
+
+def test_an_absolute_link_is_refused_even_to_a_file_inside(folder):
+    # It would make the hash depend on where the folder lies, and lead nowhere in the image.
+    (folder / "out").symlink_to(folder / "run.sh")
+    with pytest.raises(DeclarationError, match="'out' leads to"):
+        packed(folder)
 
 
 @pytest.mark.parametrize("to", ["src", "src/../run.sh", "nowhere", "loop", "src/deep/.."])
