@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from raysched.client.connect import connect
     from raysched.client.history import attempts, decisions, logs, runs
     from raysched.runners.current import current
+    from raysched.spec.container import Mount
+    from raysched.spec.container_job import ContainerJob, container
     from raysched.spec.job import Job, job
     from raysched.spec.policies import Catchup, Overlap, Retry
     from raysched.spec.schedules import after_end, at, cron, every
@@ -33,6 +35,9 @@ _PLACES = {
     "logs": "raysched.client.history",
     "runs": "raysched.client.history",
     "current": "raysched.runners.current",
+    "Mount": "raysched.spec.container",
+    "ContainerJob": "raysched.spec.container_job",
+    "container": "raysched.spec.container_job",
     "Job": "raysched.spec.job",
     "job": "raysched.spec.job",
     "Catchup": "raysched.spec.policies",
@@ -48,7 +53,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Catchup",
     "Client",
+    "ContainerJob",
     "Job",
+    "Mount",
     "Overlap",
     "Retry",
     "Run",
@@ -57,6 +64,7 @@ __all__ = [
     "at",
     "attempts",
     "connect",
+    "container",
     "cron",
     "current",
     "decisions",

@@ -107,7 +107,7 @@ def _scan(path: Path) -> Scan:
     if not found.found and not found.faults:
         raise NotFound(
             f"no job is declared in {path}.",
-            why="no file there, helpers aside, has a function under @rs.job.",
+            why="no file there, helpers aside, has @rs.job or rs.container or is a job.toml.",
             fix="name the folder of your job files.",
         )
     return found
@@ -168,15 +168,14 @@ def _deploy(client: Client, path: Path) -> list[dict[str, Any]]:
 
 
 def _plan(client: Client, scan: Scan) -> list[dict[str, Any]]:
-    from raysched.runners import code
-    from raysched.runners.fingerprint import fingerprint
+    from raysched.runners.pinned import pin
 
     deployed = {row["job"]: row for row in plain_rows(client.jobs())}
     rows: list[dict[str, Any]] = []
     for found in scan.found:
         spec = found.job.spec
-        pinned = code.pin(found.job.function, name=spec.name, folder=scan.folder)
-        version, old = spec.version(fingerprint(pinned)), deployed.get(spec.name)
+        pinned = pin(found.job, scan.folder)
+        version, old = spec.version(pinned.code_hash), deployed.get(spec.name)
         same = old is not None and old["version"] == version
         rows.append(
             {

@@ -16,9 +16,8 @@ from raysched.client.folder import Fault, Found, Scan, scan
 from raysched.client.run import Run, not_found, plain
 from raysched.engine import messages
 from raysched.errors import Ambiguous, DeclarationError, InvalidParameter, NotFound
-from raysched.runners import code
-from raysched.runners.fingerprint import fingerprint
-from raysched.spec.job import Job
+from raysched.runners.pinned import pin
+from raysched.spec.declared import DeclaredJob
 from raysched.spec.units import Duration, Instant, ago, duration, shown
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Client:
         url: str | None = self._where["state_url"]
         return url
 
-    def deploy(self, *jobs: Job[Any, Any] | str | Path) -> pd.DataFrame:
+    def deploy(self, *jobs: DeclaredJob | str | Path) -> pd.DataFrame:
         """Deploy jobs, or every job of a folder; all of them or, if one is refused, none.
 
         Returns one row a job: `job, version, action` (created, updated or unchanged),
@@ -67,7 +66,7 @@ class Client:
             row["warnings"] += [misfits[row["job"]]] if row["job"] in misfits else []
         return _frame(rows)
 
-    def delete(self, job: Job[Any, Any] | str) -> dict[str, Any]:
+    def delete(self, job: DeclaredJob | str) -> dict[str, Any]:
         """Delete a job; its waiting runs are cancelled, a running one goes on to its end.
 
         Raises:
@@ -79,9 +78,7 @@ class Client:
         """Return the deployed jobs, one row each, by name."""
         return _frame(self._handle.ask(messages.ListJobs()))
 
-    def next(
-        self, within: Duration = "24h", job: Job[Any, Any] | str | None = None
-    ) -> pd.DataFrame:
+    def next(self, within: Duration = "24h", job: DeclaredJob | str | None = None) -> pd.DataFrame:
         """Return the slots to come, by time: `slot, job, paused`.
 
         Raises:
@@ -93,7 +90,7 @@ class Client:
             self._handle.ask(messages.ListNext(until=until, job=name)), ["slot", "job", "paused"]
         )
 
-    def trigger(self, job: Job[Any, Any] | str, /, **params: Any) -> Run:
+    def trigger(self, job: DeclaredJob | str, /, **params: Any) -> Run:
         """Make a run now and return it; it is durable when this returns.
 
         Raises:
@@ -103,7 +100,7 @@ class Client:
         return self.trigger_many(job, [params])[0]
 
     def trigger_many(
-        self, job: Job[Any, Any] | str, params: Sequence[Mapping[str, Any]]
+        self, job: DeclaredJob | str, params: Sequence[Mapping[str, Any]]
     ) -> list[Run]:
         """Make one run for each set of parameters, all or none, and return them.
 
@@ -142,7 +139,7 @@ class Client:
         )
         return [Run(self, run_id) for run_id in ids]
 
-    def pause(self, *jobs: Job[Any, Any] | str, note: str = "") -> list[str]:
+    def pause(self, *jobs: DeclaredJob | str, note: str = "") -> list[str]:
         """Pause jobs: their slots are skipped, with the note, until they are resumed.
 
         Raises:
@@ -151,7 +148,7 @@ class Client:
         names = [_name(job) for job in jobs]
         return list(self._handle.ask(messages.Pause(jobs=names, note=str(note))))
 
-    def resume(self, *jobs: Job[Any, Any] | str) -> list[str]:
+    def resume(self, *jobs: DeclaredJob | str) -> list[str]:
         """Resume paused jobs; the slots that passed meanwhile stay skipped.
 
         Raises:
@@ -187,7 +184,7 @@ class Client:
         self,
         since: Since = "24h",
         status: str | None = None,
-        job: Job[Any, Any] | str | None = None,
+        job: DeclaredJob | str | None = None,
     ) -> pd.DataFrame:
         """Return runs as a DataFrame, finished or not, one row each; `since=None` for all.
 
@@ -200,9 +197,7 @@ class Client:
         """Return finished attempts as a DataFrame, one row each."""
         return self._history("attempts", since if run_id is None else None, run_id=run_id)
 
-    def decisions(
-        self, job: Job[Any, Any] | str | None = None, since: Since = "24h"
-    ) -> pd.DataFrame:
+    def decisions(self, job: DeclaredJob | str | None = None, since: Since = "24h") -> pd.DataFrame:
         """Return what became of slots as a DataFrame, one row a slot or span of slots."""
         return self._history("decisions", since, job=job)
 
@@ -210,13 +205,13 @@ class Client:
         """Return output as a DataFrame, one row a line; of one run, or of all since."""
         return self._history("logs", since if run_id is None else None, run_id=run_id)
 
-    def explain(self, name: Job[Any, Any] | str) -> dict[str, Any]:
+    def explain(self, name: DeclaredJob | str) -> dict[str, Any]:
         """Return why a job or an unfinished run is where it is: `status, reason, …`.
 
         Raises:
             NotFound: neither a job nor a run has this name.
         """
-        text = name.name if isinstance(name, Job) else name
+        text = name.name if isinstance(name, DeclaredJob) else name
         try:
             return dict(self._handle.call("explain", text))
         except NotFound:
@@ -276,7 +271,7 @@ class Client:
         return list(self._handle.ask(messages.ListUnfinished(prefix=prefix, most=11)))
 
     def _history(
-        self, dataset: str, since: Since, *, job: Job[Any, Any] | str | None = None, **filters: Any
+        self, dataset: str, since: Since, *, job: DeclaredJob | str | None = None, **filters: Any
     ) -> pd.DataFrame:
         from raysched.store import query
 
@@ -291,14 +286,14 @@ class Client:
 
 
 def _of_job(job: object, folder: Path | None = None) -> messages.Deployment:
-    if not isinstance(job, Job):
+    if not isinstance(job, DeclaredJob):
         raise DeclarationError(
             f"{shown(job)} is not a job.",
-            why="deploy takes functions decorated with @rs.job, and folders.",
+            why="deploy takes functions decorated with @rs.job, rs.container(...), and folders.",
             fix="decorate it, or pass the path of a folder.",
         )
-    pinned = code.pin(job.function, name=job.name, folder=folder)
-    return messages.Deployment(spec=job.spec, code_hash=fingerprint(pinned), code=pinned)
+    pinned = pin(job, folder)
+    return messages.Deployment(spec=job.spec, code_hash=pinned.code_hash, code=pinned.code)
 
 
 def _of_folder(path: str | Path) -> list[messages.Deployment]:
@@ -306,15 +301,16 @@ def _of_folder(path: str | Path) -> list[messages.Deployment]:
     if result.faults:
         fault = result.faults[0]
         raise DeclarationError(
-            f"{fault.file.name}{f', line {fault.line}' if fault.line else ''}: {fault.error}",
+            f"{fault.file.relative_to(result.folder)}"
+            f"{f', line {fault.line}' if fault.line else ''}: {fault.error}",
             why=f"{len(result.faults)} fault(s) in {path}; nothing was deployed.",
             fix="run `raysched check` to see them all.",
         )
     return [_of_job(found.job, result.folder) for found in result.found]
 
 
-def _name(job: Job[Any, Any] | str) -> str:
-    if isinstance(job, Job):
+def _name(job: DeclaredJob | str) -> str:
+    if isinstance(job, DeclaredJob):
         return job.name
     if isinstance(job, str):
         return job

@@ -1,5 +1,5 @@
-"""A folder of job files: each Python file is imported by itself, so that one that is
-broken hides none of the others."""
+"""A folder of job files: each Python file is imported, and each `job.toml` read, by
+itself, so that one that is broken hides none of the others."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+from raysched.client.jobfile import JOB_FILE, line_of, read
 from raysched.errors import NotFound, RayschedError
-from raysched.spec.job import Job
+from raysched.spec.declared import DeclaredJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A job, and the file that declares it."""
 
-    job: Job[Any, Any]
+    job: DeclaredJob
     file: Path
 
 
@@ -48,7 +48,8 @@ class Scan:
 def scan(path: str | Path) -> Scan:
     """Return every job below a folder, or in one file, and every fault.
 
-    Files and folders whose names begin with `_` or `.` are helpers, not job files.
+    Files and folders whose names begin with `_` or `.` are helpers, not job files; nor are
+    the Python files of a folder that an image is built from, which its container runs.
 
     Raises:
         NotFound: there is no such folder or file.
@@ -68,35 +69,45 @@ def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    for file in root.rglob("*.py"):
-        if not any(part.startswith(("_", ".")) for part in file.relative_to(root).parts):
+    for file in (*root.rglob("*.py"), *root.rglob(JOB_FILE)):
+        parts = file.relative_to(root).parts
+        hidden = any(part.startswith(("_", ".")) for part in parts)
+        if not hidden and (file.name == JOB_FILE or not _is_in_an_image(root, file)):
             yield file
+
+
+def _is_in_an_image(root: Path, file: Path) -> bool:
+    """Whether a file lies in a build context below the root, or in one that is the root."""
+    above = [folder for folder in file.parents if folder.is_relative_to(root)]
+    return any(
+        (folder / JOB_FILE).is_file() or (folder != root and (folder / "Dockerfile").is_file())
+        for folder in above
+    )
 
 
 def _take_in(result: Scan, file: Path) -> None:
     try:
-        module = _import(file)
+        jobs = [read(file)] if file.name == JOB_FILE else _declared(_import(file))
     except BaseException as error:  # a job file may do anything at import, also exit
         if isinstance(error, KeyboardInterrupt):
             raise
         result.faults.append(_fault(file, error))
         return
     taken = {each.job.name: each.file for each in result.found}
-    for job in _declared(module):
+    for job in jobs:
         if job.name in taken:
-            where = f"{taken[job.name].name} declares it too; choose another name."
-            result.faults.append(
-                Fault(file=file, line=_line(job), error=f"job {job.name!r} exists twice: {where}")
-            )
+            where = f"{taken[job.name].relative_to(result.folder)} declares it too"
+            error_text = f"job {job.name!r} exists twice: {where}; choose another name."
+            result.faults.append(Fault(file=file, line=job.origin.line, error=error_text))
             continue
         taken[job.name] = file
         result.found.append(Found(job=job, file=file))
 
 
-def _declared(module: ModuleType) -> list[Job[Any, Any]]:
+def _declared(module: ModuleType) -> list[DeclaredJob]:
     """Return the jobs that a module declares itself; imported ones belong to their own file."""
-    jobs = [value for value in vars(module).values() if isinstance(value, Job)]
-    own = [job for job in jobs if job.function.__module__ == module.__name__]
+    jobs = [value for value in vars(module).values() if isinstance(value, DeclaredJob)]
+    own = [job for job in jobs if job.origin.module == module.__name__]
     return list({id(job): job for job in own}.values())
 
 
@@ -147,10 +158,7 @@ def _fault(file: Path, error: BaseException) -> Fault:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
     line = lines[-1] if lines else getattr(error, "lineno", None)
+    if file.name == JOB_FILE:
+        line = line_of(file, error)
     text = str(error) if isinstance(error, RayschedError) else f"{type(error).__name__}: {error}"
     return Fault(file=file, line=line, error=text[:2000])
-
-
-def _line(job: Job[Any, Any]) -> int | None:
-    code = getattr(job.function, "__code__", None)
-    return None if code is None else code.co_firstlineno

@@ -197,3 +197,13 @@ def spell(length: timedelta) -> str:
         text += f"{count}{unit}" if count else ""
     text += f"{left / 1000:g}ms" if left else ""
     return text or "0s"
+
+
+def us(length: timedelta | None) -> int | None:
+    """Return a length of time as whole microseconds; None stays None."""
+    return None if length is None else length // MICROSECOND
+
+
+def span(microseconds: int | None) -> timedelta | None:
+    """Return the length of time of whole microseconds; None stays None."""
+    return None if microseconds is None else microseconds * MICROSECOND

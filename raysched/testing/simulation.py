@@ -10,7 +10,7 @@ from raysched.core.ports import Launcher, Results, Store
 from raysched.engine.engine import Engine
 from raysched.engine.messages import Deploy, Deployment, Message
 from raysched.errors import InputError, RayschedError
-from raysched.spec.job import Job
+from raysched.spec.declared import DeclaredJob
 from raysched.spec.units import Instant, instant, iso
 from raysched.testing.clock import FakeClock
 from raysched.testing.launcher import FakeLauncher, Script
@@ -92,7 +92,7 @@ class World:
                 raise reply
         return list(replies)
 
-    def deploy(self, *jobs: Job[Any, Any]) -> list[dict[str, Any]]:
+    def deploy(self, *jobs: DeclaredJob) -> list[dict[str, Any]]:
         """Deploy jobs without their code, which nothing here runs."""
         reply: list[dict[str, Any]] = self.ask(
             Deploy(
@@ -139,7 +139,7 @@ class Simulation:
 
 
 def simulate(
-    jobs: Sequence[Job[Any, Any]], start: Instant, end: Instant, *, script: Script | None = None
+    jobs: Sequence[DeclaredJob], start: Instant, end: Instant, *, script: Script | None = None
 ) -> Simulation:
     """Run the production engine from `start` to `end` in virtual time and return what it did.
 

@@ -18,6 +18,7 @@ import raysched as rs
 from raysched import errors
 from raysched.cli import main
 from raysched.client import Client, Run
+from raysched.client.jobfile import read
 from raysched.core.model import Decision, Trigger
 from raysched.core.sharing import LONGEST_S, MOST
 from raysched.core.slots import MOST_QUEUED, ON_TIME
@@ -26,7 +27,11 @@ from raysched.engine.engine import WINDOW
 from raysched.engine.runs import GUARD_SLACK, STOP_AGAIN
 from raysched.errors import RayschedError
 from raysched.runners.current import Current
+from raysched.spec import mounts
+from raysched.spec.container_job import ContainerOptions, _Declared
 from raysched.spec.job import _Options
+from raysched.spec.options import Options
+from raysched.spec.sandbox import CAPABILITIES
 from raysched.spec.units import duration
 from raysched.store.schema import DATASETS, INSTANT
 from raysched.testing import Act, World
@@ -93,6 +98,62 @@ def test_every_option_of_a_job_is_documented_in_its_order_and_with_its_default()
     assert list(told) == list(fields)
     for name, default in told.items():
         assert ast.literal_eval(default.strip("`")) == fields[name].default, name
+
+
+def test_every_option_of_a_container_is_documented_its_own_first_and_with_its_default():
+    rows = tables("containers.md", "Options of rs.container")[0]
+    told = {row[0].strip("`"): row[3] for row in rows}
+    fields, common = ContainerOptions.__dataclass_fields__, list(Options.__dataclass_fields__)
+    assert list(told) == [name for name in fields if name not in common] + common
+    for name, default in told.items():
+        assert ast.literal_eval(default.strip("`")) == fields[name].default, name
+    assert list(told) == [name for row in rows for name in re.findall("`(.+?)`", row[0])]
+
+
+def test_every_option_of_a_container_has_a_type():
+    assert {"name", *_Declared.__annotations__} == set(ContainerOptions.__dataclass_fields__)
+
+
+def test_what_a_container_may_be_given_of_the_node_is_documented():
+    assert names("containers.md", "Capabilities") == list(CAPABILITIES)
+    refused = [re.findall("`(.+?)`", row[0]) for row in tables("containers.md", "Mounts")[0]]
+    assert refused[1] == ["/", *mounts._NEVER_SOURCES]
+    assert set(refused[2]) == mounts._SOCKETS
+    assert refused[3] == ["/", *mounts._NEVER_TARGETS]
+
+
+def test_the_job_file_that_is_shown_declares_the_job_that_is_meant(tmp_path):
+    (shown,) = blocks(DOCS["containers.md"], "text")
+    folder = tmp_path / "wordcount"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "job.toml").write_text(shown)
+    assert (
+        read(folder / "job.toml").spec
+        == rs.container(
+            "wordcount",
+            build=folder,
+            schedule=rs.every("6h"),
+            memory="512MiB",
+            retries=rs.Retry(3, delay="30s", backoff=2),
+            mounts=[
+                "/data/books:/books",
+                rs.Mount(source="/data/out", target="/out", read_only=False),
+            ],
+            params={"language": "en"},
+        ).spec
+    )
+
+
+def test_the_schedules_of_a_job_file_that_are_shown_are_those_in_python(tmp_path):
+    file = tmp_path / "job.toml"
+    kinds = []
+    for written, python in tables("containers.md", "job.toml")[1]:
+        file.write_text(f'image = "a"\nschedule = {written.strip("`")}\n')
+        (schedule,) = read(file).spec.schedules
+        kinds.append(schedule.to_json()["kind"])
+        assert python.startswith(f"[rs.{kinds[-1]}]")
+    assert kinds == ["cron", "every", "after_end", "at"]
 
 
 @pytest.mark.parametrize("name", ["cron", "every", "after_end", "at"])

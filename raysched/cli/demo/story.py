@@ -15,7 +15,7 @@ from raysched.errors import DeclarationError, NotFound
 
 if TYPE_CHECKING:
     from raysched.client import Client, Run
-    from raysched.spec.job import Job
+    from raysched.spec.declared import DeclaredJob
 
 _LONGEST_S = 75.0
 _LAST_RUNS_S = 15.0
@@ -47,7 +47,7 @@ def play(client: Client, folder: Path, home: Path, screen: Screen) -> None:
     _wind_up(client, screen, start)
 
 
-def _for_the_demo(folder: Path, data: Path) -> list[Job[Any, Any]]:
+def _for_the_demo(folder: Path, data: Path) -> list[DeclaredJob]:
     """Return the jobs with schedules and delays of seconds; all else stays as declared."""
     found = scan(folder)
     if found.faults:

@@ -1,0 +1,132 @@
+"""A build context as bytes that depend on nothing but what the folder says.
+
+Names are sorted; times, owners and all of a mode but its exec bit are left out: two
+checkouts of one commit are one version of a job.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from raysched.errors import DeclarationError
+from raysched.spec.units import shown
+
+LARGEST = 64 * 1024 * 1024
+
+
+def pack(root: Path, *, job: str, dockerfile: str = "Dockerfile") -> bytes:
+    """Return a folder as an uncompressed tar, without what its `.dockerignore` names.
+
+    Raises:
+        DeclarationError: over 64 MiB, a link that leads out of the folder, what is neither
+            file, folder nor link, or what cannot be read.
+    """
+    root, archive = root.resolve(), io.BytesIO()
+    try:
+        names = _names(root, dockerfile)
+        _check_size(root, names, job)
+        # GNU's format and raw names: no locale, and no header that holds a time.
+        with tarfile.open(
+            fileobj=archive,
+            mode="w",
+            format=tarfile.GNU_FORMAT,
+            encoding="utf-8",
+            errors="surrogateescape",
+        ) as tar:
+            for name in names:
+                _add(tar, root, name, job)
+    except OSError as error:
+        _refuse(job, f"cannot be read: {error}", "see that the folder stays as it is.")
+    code = archive.getvalue()
+    if len(code) > LARGEST:
+        _refuse_size(root, names, job, len(code))
+    return code
+
+
+def _names(root: Path, dockerfile: str) -> list[str]:
+    """Return what of the folder travels, in an order that no locale changes."""
+    from docker.utils.build import exclude_paths
+
+    # The Dockerfile is sent even if it is ignored, as by `docker build`.
+    try:
+        found: Iterable[str] = exclude_paths(str(root), _ignored(root), dockerfile=dockerfile)
+    except (re.error, ValueError) as error:
+        raise DeclarationError(
+            f"{root / '.dockerignore'} cannot be understood.",
+            why=str(error)[:300],
+            fix="correct its patterns.",
+        ) from None
+    return sorted(found, key=os.fsencode)
+
+
+def _ignored(root: Path) -> list[str]:
+    file = root / ".dockerignore"
+    lines = file.read_text("utf-8-sig").splitlines() if file.is_file() else []
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _add(tar: tarfile.TarFile, root: Path, name: str, job: str) -> None:
+    path = root / name
+    mode = path.lstat().st_mode
+    entry = tarfile.TarInfo(name)  # its time and owners are 0
+    if stat.S_ISLNK(mode):
+        entry.type, entry.mode = tarfile.SYMTYPE, 0o777
+        entry.linkname = _link(root, path, name, job)
+        tar.addfile(entry)
+    elif stat.S_ISDIR(mode):
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(entry)
+    elif stat.S_ISREG(mode):
+        content = path.read_bytes()
+        entry.size, entry.mode = len(content), 0o755 if mode & stat.S_IXUSR else 0o644
+        tar.addfile(entry, io.BytesIO(content))
+    else:
+        _refuse(
+            job,
+            f"{shown(name)} is neither a file, a folder nor a link",
+            "remove it, or add it to .dockerignore.",
+        )
+
+
+def _link(root: Path, path: Path, name: str, job: str) -> str:
+    to = os.readlink(path)
+    if os.path.isabs(to) or not Path(os.path.realpath(path)).is_relative_to(root):
+        _refuse(
+            job,
+            f"the link {shown(name)} leads to {shown(to)}, outside of it",
+            "copy what it leads to into the folder, or add the link to .dockerignore.",
+        )
+    return to
+
+
+def _check_size(root: Path, names: list[str], job: str) -> None:
+    """Refuse before anything is read, so that a huge folder costs neither time nor memory."""
+    total = sum(_size(root / name) for name in names)
+    if total > LARGEST:
+        _refuse_size(root, names, job, total)
+
+
+def _size(path: Path) -> int:
+    found = path.lstat()
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def _refuse_size(root: Path, names: list[str], job: str, total: int) -> NoReturn:
+    largest = sorted(names, key=lambda name: -_size(root / name))[:5]
+    files = ", ".join(f"{shown(name)} ({_size(root / name):,})" for name in largest)
+    raise DeclarationError(
+        f"job {job!r}: the build context {root} has {total:,} bytes.",
+        why=f"{LARGEST:,} bytes is the most; the largest are {files}.",
+        fix="add what the image does not need to .dockerignore, or mount data in place of it.",
+    )
+
+
+def _refuse(job: str, why: str, fix: str) -> NoReturn:
+    raise DeclarationError(f"job {job!r}: its build context is refused.", why=f"{why}.", fix=fix)

@@ -1,0 +1,53 @@
+"""What jobs of every kind are once declared: a name, a definition, and where that stands."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from raysched.spec.definition import JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The module that declares a job, and the line there if it is known."""
+
+    module: str
+    line: int | None = None
+
+
+class DeclaredJob(ABC):
+    """A declared job of any kind, with its definition as `spec`.
+
+    A subclass adds what its code is made of: a function, or the folder of an image.
+    """
+
+    spec: JobSpec
+    _declared: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.spec.name
+
+    @property
+    @abstractmethod
+    def origin(self) -> Origin:
+        """Where the job is declared."""
+
+    @abstractmethod
+    def _with(self, declared: Mapping[str, Any]) -> Self:
+        """Return the same job with other options."""
+
+    def options(self, **changed: Any) -> Self:
+        """Return a copy of the job with some options replaced.
+
+        Raises:
+            DeclarationError: an option that jobs of this kind do not have, or a refused value.
+        """
+        return self._with({**self._declared, **changed})
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.spec.schedule_text or 'no schedule'}>"
