@@ -19,6 +19,7 @@ from typing import Any
 from raysched.errors import (
     ContainerError,
     ContainerLost,
+    EngineUnavailable,
     OptionRefused,
     StoppedFromOutside,
 )
@@ -238,7 +239,9 @@ class ContainerAttempt:
             results=self._results(),
         )
         finished = _instant(moment(state["FinishedAt"]))
-        ending = replace(ending, finished_at=finished or ending.finished_at)
+        finished = finished or ending.finished_at
+        # The engine notes the start of a short container after its end.
+        ending = replace(ending, finished_at=max(finished, ending.started_at or finished))
         if verdict is not None:
             return ending
         if seen.kill is not None:
@@ -291,11 +294,12 @@ def _blame(error: ContainerError) -> dict[str, Any]:
     return {"fault": str(error), "lost": error.lost, "error_type": type(error).__name__}
 
 
-def _refused(error: Exception) -> OptionRefused:
-    return OptionRefused(
-        f"the engine of node {socket.gethostname()} refuses the container.",
+def _refused(error: Exception) -> ContainerError:
+    unwell = isinstance(error, Refused) and error.unwell
+    return (EngineUnavailable if unwell else OptionRefused)(
+        f"the engine of node {socket.gethostname()} does not run the container.",
         why=str(error)[:1000],
-        fix="change what it asks for.",
+        fix="is the engine well?" if unwell else "change what the job asks for.",
     )
 
 

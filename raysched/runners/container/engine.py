@@ -46,7 +46,12 @@ class Absent(Exception):
 
 
 class Refused(Exception):
-    """Raised when the engine refuses a request; its words are the text."""
+    """Raised when the engine refuses a request; its words are the text.
+
+    `unwell` says that the request was in order, as far as the engine can tell.
+    """
+
+    unwell = False
 
 
 class NameTaken(Refused):
@@ -283,7 +288,9 @@ def _speaking() -> Iterator[None]:
     except docker.errors.APIError as error:
         if error.status_code == 409 and "is already in use" in _words(error):
             raise NameTaken(_words(error)) from error
-        raise Refused(_words(error)) from error
+        refusal = Refused(_words(error))
+        refusal.unwell = (error.status_code or 0) >= 500
+        raise refusal from error
     except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
         raise Quiet(str(error)) from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
