@@ -1,7 +1,7 @@
 """A Docker engine for tests: found, or started; and base images without a registry.
 
-`python tests/docker_engine.py start FOLDER` leaves one running on FOLDER/docker.sock and
-prints its address; `… stop FOLDER` ends it.
+`python tests/docker_engine.py start FOLDER` leaves one running on FOLDER/docker.sock,
+`… stop FOLDER` ends it, and `… answers` tells whether there is one already.
 """
 
 from __future__ import annotations
@@ -148,9 +148,10 @@ def import_base(client: docker.APIClient, name: str = BASE) -> None:
 
 
 if __name__ == "__main__":
-    engine = Engine(Path(sys.argv[2]))
-    if sys.argv[1] == "start":
-        engine.start()
-        print(engine.address)
-    else:
-        engine.stop()
+    match sys.argv[1:]:
+        case ["answers"]:
+            sys.exit(0 if answers() else 1)
+        case ["start", folder]:
+            Engine(Path(folder)).start()
+        case ["stop", folder]:
+            Engine(Path(folder)).stop()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from raysched.errors import (
+    AlreadyWatched,
     ContainerError,
     ContainerLost,
     EngineUnavailable,
@@ -90,6 +91,11 @@ class ContainerAttempt:
 
     def close(self, farewell: bytes) -> None:
         """Leave a farewell that outlives this process, then remove all but it."""
+        if not self._room.entered:
+            try:
+                self._room.enter(patience_s=0)
+            except AlreadyWatched:
+                return  # another process is at it: the end is for that one to tell
         self._room.bid(farewell)
         with suppress(ContainerError, Away, Quiet, Refused):  # what stays is the reaper's
             Engine.here().remove(self._task.name)

@@ -27,12 +27,13 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         """Read; after a break, read on."""
+        pause = _PAUSE_S / 10
         while not self._over.is_set():
             self._whole = self._read(follow=True)
-            # The stream of a container that goes on may end with its engine.
             self._broken |= not self._whole
-            if self._over.wait(_PAUSE_S if self._whole else _PAUSE_S / 10):
-                break
+            # The stream of a container that goes on may end well, with its engine.
+            self._over.wait(_PAUSE_S if self._whole else pause)
+            pause = min(1.0, pause * 2)
 
     def finish(self, *, restarted: bool) -> None:
         """The container is over: take in the rest of its log."""

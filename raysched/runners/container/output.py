@@ -40,7 +40,7 @@ class Output:
         self._window: deque[tuple[int, int]] = deque()
         self._before = 0  # everything stamped up to here has left the window
         self._again: Counter[tuple[int, int]] = Counter()
-        self._ended = False
+        self._ended = self._emptied = False
         self._file = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = self._recall()
 
@@ -81,7 +81,11 @@ class Output:
     def tail(self) -> list[Line]:
         """Return, once, the lines that are certain to stay; after the end all the others."""
         with self._lock:
-            return read_lines(self._log.rest() if self._ended else self._log.take())
+            if not self._ended:
+                return read_lines(self._log.take())
+            rest = b"" if self._emptied else self._log.rest()
+            self._emptied = True
+            return read_lines(rest)
 
     def finish(self) -> None:
         """Count unfinished lines as lines: nothing more will come."""
