@@ -124,3 +124,56 @@ class StaleEpoch(StoreError):
 
 class IllegalTransition(RayschedError):
     """Raised when an event does not fit a run's state; the run is left as it was."""
+
+
+class ContainerError(JobError):
+    """Raised in the worker when a container cannot run, or how it ended cannot be known.
+
+    `lost` tells the two apart: nobody knows what became of a lost one.
+    """
+
+    lost = False
+
+
+class EngineUnavailable(ContainerError):
+    """Raised when a node's container engine cannot be reached before anything has begun."""
+
+
+class EngineLost(ContainerError):
+    """Raised when the engine went away under a container and did not come back in time."""
+
+    lost = True
+
+
+class ContainerLost(ContainerError):
+    """Raised when a container that was started is gone, or its exit code proves nothing."""
+
+    lost = True
+
+
+class StoppedFromOutside(ContainerError):
+    """Raised when somebody other than raysched ended a container, whatever its exit code."""
+
+    lost = True
+
+
+class AlreadyWatched(ContainerError):
+    """Raised when another process of the node watches the attempt and does not let go."""
+
+    lost = True
+
+
+class ImageUnavailable(ContainerError):
+    """Raised when an image is not on the node and cannot be fetched."""
+
+
+class BuildFailed(ContainerError):
+    """Raised when an image cannot be built from a job's context."""
+
+
+class OptionRefused(ContainerError):
+    """Raised when a container asks what its node's operator or engine does not allow."""
+
+
+class SecretMissing(ContainerError):
+    """Raised when a node has no secret of a name that a container asks for."""

@@ -11,7 +11,7 @@ from typing import Literal, cast
 
 from raysched.runners.guard import wire
 
-Stream = Literal["stdout", "stderr"]
+Stream = Literal["stdout", "stderr", "build"]
 Verdict = Literal["timed_out", "cancelled"]
 
 

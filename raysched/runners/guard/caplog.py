@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from raysched.runners.guard.wire import RECORD
+from raysched.runners.guard.wire import RECORD, STREAMS
 
 LINE_MAX = 64 * 1024  # longer lines are cut; a chunk that is fed must not be longer than this
 _MIB = 1024 * 1024
@@ -35,7 +35,7 @@ class CappedLog:
     def __init__(self, limit: int, first_line: int = 1) -> None:
         self._limit = limit
         self._next = first_line
-        self._partial = [b"", b""]
+        self._partial = [b""] * len(STREAMS)
         self._head = bytearray()
         self._head_room = limit * 3 // 4
         self._head_open = True
@@ -66,7 +66,7 @@ class CappedLog:
         for stream, rest in enumerate(self._partial):
             if rest:
                 self._add(stream, rest + b"\n", ts_us)
-        self._partial = [b"", b""]
+        self._partial = [b""] * len(STREAMS)
 
     def note(self, text: str, ts_us: int) -> None:
         """Add a line of raysched's own, whatever the cap."""

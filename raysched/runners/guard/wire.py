@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 MARK_VARIABLE = "RAYSCHED_ATTEMPT_MARK"
 SAMPLE_S = 0.5  # how long an attempt lasts before its children's memory is sampled, and between
-STREAMS = ("stdout", "stderr")
+STREAMS = ("stdout", "stderr", "build")  # "build": what came before a container's own output
 VERDICTS = (None, "timed_out", "cancelled")
 
 

@@ -1,0 +1,319 @@
+"""Runs one attempt of a container job in the calling process, or takes one over.
+
+Law: before the container starts, the room says that it may have; from then on
+nobody starts it a second time. A container is only ever started once, ends by its
+own code or by a reason that the room had first, and stays until `close`.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from raysched.errors import (
+    AlreadyWatched,
+    ContainerError,
+    ContainerLost,
+    EngineUnavailable,
+    OptionRefused,
+    StoppedFromOutside,
+)
+from raysched.runners.container import images, node, options, reaper
+from raysched.runners.container.engine import (
+    Absent,
+    Away,
+    Engine,
+    NameTaken,
+    Quiet,
+    Refused,
+    patiently,
+)
+from raysched.runners.container.events import Seen, Witness, trusted
+from raysched.runners.container.frames import moment
+from raysched.runners.container.listener import Listener
+from raysched.runners.container.output import Output
+from raysched.runners.container.room import Room
+from raysched.runners.container.task import Ending, Task
+from raysched.runners.container.usage import Meter
+from raysched.runners.container.watch import Watch, inspect
+from raysched.runners.words import Line
+from raysched.spec.container import Pull
+
+LOCKS = ".images"
+_LATE_OOM_S = (0.05, 0.1, 0.2)
+
+
+class ContainerAttempt:
+    """One attempt; `run` blocks in one thread while another may ask for `tail`."""
+
+    def __init__(self, task: Task, rooms: Path) -> None:
+        self._task, self._rooms = task, rooms
+        self._room = Room(rooms, task.name)
+        self._output: Output | None = None
+        self._meter: Meter | None = None
+        self._fresh: str | None = None  # the container's id, if this process made it
+        self._started_ns: int | None = None
+
+    def farewell(self) -> bytes | None:
+        """Return what an earlier watcher left with `close`: the attempt is over."""
+        return self._room.farewell()
+
+    def tail(self) -> list[Line]:
+        """Return the lines since the last call; whoever took over returns all from the first."""
+        return self._output.tail() if self._output else []
+
+    def run(self, *, adopt: bool = False) -> Ending:
+        """Run the container to its end, or the one that an earlier watcher began.
+
+        With `adopt` an earlier watcher may have begun; without it that is found out as well.
+        """
+        try:
+            self._room.enter()
+            reaper.awaken(self._rooms)
+            self._check_open(adopt)
+            values = {name: node.secret(name) for name in self._task.container.secrets}
+            self._output = Output(self._room.log, self._task.log_limit_bytes, values.values())
+            return self._run(values)
+        except images.Interrupted:
+            return self._ending(verdict=self._room.verdict())
+        except ContainerError as error:
+            return self._fault(error)
+        finally:
+            if self._output is not None:
+                self._output.finish()
+                self._output.hand_over()
+
+    def close(self, farewell: bytes) -> None:
+        """Leave a farewell that outlives this process, then remove all but it."""
+        if not self._room.entered:
+            try:
+                self._room.enter(patience_s=0)
+            except AlreadyWatched:
+                return  # another process is at it: the end is for that one to tell
+        self._room.bid(farewell)
+        with suppress(ContainerError, Away, Quiet, Refused):  # what stays is the reaper's
+            Engine.here().remove(self._task.name)
+            self._room.clear()
+        self._room.leave()
+
+    # One attempt
+
+    def _check_open(self, adopt: bool) -> None:
+        reason = self._room.reaped()
+        if reason is None and self._room.farewell() is not None:
+            reason = "it has ended, and said farewell"
+        if reason is not None:
+            raise ContainerLost("the attempt is over.", why=reason, fix="a retry is a new attempt.")
+
+    def _run(self, secrets: Mapping[str, bytes]) -> Ending:
+        engine = Engine.here()
+        launched = self._room.launched()
+        if launched is None:
+            launched = self._create(engine, secrets)
+        container = self._start(engine)
+        listener, self._meter = Listener(engine, container, self._out), Meter(container)
+        listener.start()
+        self._meter.start()
+        complete = False
+        try:
+            watch = Watch(engine, self._room, self._task, launched["since"], self._started_ns)
+            seen, complete, state = watch.to_the_end()
+        finally:
+            self._meter.stop()
+            listener.finish(restarted=not complete)
+        return self._outcome(engine, launched, seen, complete, state)
+
+    @property
+    def _out(self) -> Output:
+        assert self._output
+        return self._output
+
+    def _ended(self) -> bool:
+        return self._room.verdict() is not None
+
+    def _check_wanted(self) -> None:
+        if self._ended():
+            raise images.Interrupted
+
+    def _create(self, engine: Engine, secrets: Mapping[str, bytes]) -> dict[str, Any]:
+        """Have a container that is ready to start, and the room say that it may be running."""
+        task, room = self._task, self._room
+        image = images.reference(task)
+        mounts = node.allowed_mounts(task.container.mounts, engine.socket_path)
+        host = options.host_options(
+            task,
+            cpus=engine.cpus,
+            out=room.furnish(),
+            secrets=room.hide(dict(secrets)) if secrets else None,
+            mounts=mounts,
+        )
+        own = options.create_options(task, image, self._rooms)
+        self._check_wanted()
+        if task.container.pull is Pull.ALWAYS and task.container.build is None:
+            self._fetch(engine)
+        evidence = _evidence(engine)
+        try:
+            try:
+                self._fresh = patiently(lambda: engine.create(task.name, own, host))
+            except Absent:
+                self._fetch(engine)
+                evidence = _evidence(engine)
+                self._fresh = patiently(lambda: engine.create(task.name, own, host))
+        except NameTaken:
+            evidence = self._found(engine, evidence)
+        except (Refused, Absent, Quiet) as error:
+            raise _refused(error) from error
+        self._check_wanted()
+        return room.launch(evidence)
+
+    def _fetch(self, engine: Engine) -> None:
+        images.fetch(engine, self._task, self._rooms / LOCKS, self._out, self._ended)
+
+    def _found(self, engine: Engine, evidence: dict[str, Any]) -> dict[str, Any]:
+        """Return what can be said of a container of our name that an earlier watcher made."""
+        found = patiently(lambda: engine.inspect(self._task.name))
+        if found["Config"]["Labels"].get("raysched.key") != self._task.key:
+            raise OptionRefused(
+                f"the name {self._task.name} is taken on this node.",
+                why="a container that is not of raysched's bears it.",
+                fix="remove that container.",
+            )
+        if moment(found["State"]["StartedAt"]) is None:
+            return evidence  # its maker died before it was started
+        since = (moment(found["Created"]) or 0) / 1e9
+        unknown = Witness(engine=None, boot="", live_restore=False)
+        return {"since": f"{since:.9f}", "witness": asdict(unknown)}
+
+    def _start(self, engine: Engine) -> str:
+        """Start the container unless it was started before, and return its id.
+
+        An answer that was lost says nothing: only a container that has never run is started.
+        """
+        container = self._fresh
+        try:
+            while True:
+                if container is None:
+                    found = patiently(lambda: engine.inspect(self._task.name))
+                    container = str(found["Id"])
+                    if moment(found["State"]["StartedAt"]) is not None:
+                        return container
+                self._check_wanted()
+                try:
+                    engine.start(container)
+                    self._started_ns = time.time_ns()
+                    return container
+                except (Away, Quiet):
+                    container = None
+        except Absent as error:
+            raise ContainerLost(
+                "the container is gone.",
+                why=f"it was started, and now {str(error)[:300]}",
+                fix="did somebody remove it?",
+            ) from error
+        except Refused as error:
+            raise _refused(error) from error
+
+    # The outcome
+
+    def _outcome(
+        self,
+        engine: Engine,
+        launched: Mapping[str, Any],
+        seen: Seen,
+        complete: bool,
+        found: dict[str, Any],
+    ) -> Ending:
+        verdict = self._room.verdict()
+        for pause in _LATE_OOM_S if _suspicious(self._task, seen, found["State"], verdict) else ():
+            time.sleep(pause)  # the news of an OOM may come after that of the death
+            found = inspect(engine, self._task.name)
+            if found["State"]["OOMKilled"]:
+                break
+        state = found["State"]
+        ending = self._ending(
+            exit_code=state["ExitCode"],
+            oom=bool(state["OOMKilled"]) or seen.oom,
+            verdict=verdict,
+            started_at=_instant(moment(state["StartedAt"])),
+            image=engine.digest(found["Image"], images.reference(self._task)),
+            results=self._results(),
+        )
+        finished = _instant(moment(state["FinishedAt"]))
+        finished = finished or ending.finished_at
+        # The engine notes the start of a short container after its end.
+        ending = replace(ending, finished_at=max(finished, ending.started_at or finished))
+        if verdict is not None:
+            return ending
+        if seen.kill is not None:
+            signal = f"signal {seen.kill}, which is not raysched's"
+            error: ContainerError = StoppedFromOutside(
+                "the container was stopped from outside.",
+                why=f"the engine sent it {signal}: somebody did, or the engine itself stopped.",
+                fix="a retry runs the job anew; live-restore keeps containers over restarts.",
+            )
+        elif trusted(
+            complete=complete, launched=Witness(**launched["witness"]), now=engine.witness()
+        ):
+            return ending
+        else:
+            error = ContainerLost(
+                f"the container ended with {state['ExitCode']}, which proves nothing.",
+                why="the engine was restarted meanwhile, and may have stopped it.",
+                fix="set live-restore in the engine's configuration.",
+            )
+        return replace(ending, **_blame(error))
+
+    def _results(self) -> tuple[Path, ...]:
+        """Return the result files: regular ones, as a link would lead out of the room."""
+        found = []
+        for path in sorted(self._room.out.glob("*.parquet")):
+            if path.is_file() and not path.is_symlink():
+                found.append(path)
+            else:
+                self._out.say(f"{path.name!r} is no regular file, and no result")
+        return tuple(found)
+
+    def _fault(self, error: ContainerError) -> Ending:
+        return self._ending(verdict=None if error.lost else self._room.verdict(), **_blame(error))
+
+    def _ending(self, **facts: Any) -> Ending:
+        meter = self._meter
+        return Ending(
+            finished_at=datetime.now(UTC),
+            cpu_time_s=meter.cpu_time_s if meter else None,
+            peak_memory_bytes=meter.peak_memory_bytes if meter else None,
+            **facts,
+        )
+
+
+def _evidence(engine: Engine) -> dict[str, Any]:
+    return {"since": f"{time.time():.9f}", "witness": asdict(engine.witness())}
+
+
+def _blame(error: ContainerError) -> dict[str, Any]:
+    return {"fault": str(error), "lost": error.lost, "error_type": type(error).__name__}
+
+
+def _refused(error: Exception) -> ContainerError:
+    unwell = isinstance(error, Refused) and error.unwell
+    return (EngineUnavailable if unwell else OptionRefused)(
+        f"the engine of node {socket.gethostname()} does not run the container.",
+        why=str(error)[:1000],
+        fix="is the engine well?" if unwell else "change what the job asks for.",
+    )
+
+
+def _suspicious(task: Task, seen: Seen, state: Mapping[str, Any], verdict: str | None) -> bool:
+    """Whether an end looks like that of a container without memory, but is not called so yet."""
+    told = state["OOMKilled"] or seen.oom or seen.kill or verdict
+    return bool(task.memory_bytes) and state["ExitCode"] == 137 and not told
+
+
+def _instant(ns: int | None) -> datetime | None:
+    return None if ns is None else datetime.fromtimestamp(ns / 1e9, UTC)

@@ -1,0 +1,224 @@
+"""Has a container's image ready on the node: built once for its content, or pulled.
+
+One build of a content, and one pull of a reference, at a time on a node: whoever
+comes second waits, and its log says so. What a failed build leaves is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from docker.auth import encode_header
+from docker.utils import parse_repository_tag
+
+from raysched.errors import BuildFailed, EngineUnavailable, ImageUnavailable
+from raysched.runners.container import node
+from raysched.runners.container.engine import Absent, Away, Engine, Quiet, Refused, Stream
+from raysched.runners.container.output import Output
+from raysched.runners.container.task import Task
+from raysched.spec.container import Pull
+
+_LONGEST_S = 3600.0  # a build or pull that says nothing for so long hangs
+_GLANCE_S = 0.1
+_MADE = re.compile(r"^ ---> ([0-9a-f]{12,64})$")
+
+
+class Interrupted(Exception):
+    """Raised when the attempt is to end while its image is still being made."""
+
+
+def reference(task: Task) -> str:
+    """Return the image that a task runs: its own, or the tag of what its context builds."""
+    container = task.container
+    if container.build is None:
+        assert container.image
+        # Without a tag, a pull would fetch every tag there is.
+        name, tag = parse_repository_tag(container.image)
+        return container.image if tag else f"{name}:latest"
+    build = container.build
+    content = [task.code_hash, build.dockerfile, build.target, sorted(build.args.items())]
+    return f"raysched-build:{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:40]}"
+
+
+def fetch(
+    engine: Engine, task: Task, locks: Path, output: Output, ended: Callable[[], bool]
+) -> None:
+    """Build or pull the image of a task; `ended` says that it is not wanted any more.
+
+    Raises:
+        ImageUnavailable: it is not there and may not or cannot be pulled.
+        BuildFailed: its context does not build; says at which step and why.
+        SecretMissing: the registry's login is not on this node.
+        EngineUnavailable: the engine went away meanwhile.
+        Interrupted: `ended` came true.
+    """
+    image, container = reference(task), task.container
+    if container.build is None and container.pull is Pull.NEVER:
+        raise ImageUnavailable(
+            f"this node has no image {image!r}.",
+            why="the job is declared with pull='never'.",
+            fix="load it there, or declare pull='missing'.",
+        )
+    with _alone(locks, image, output, ended) as waited:
+        if (waited or container.build) and container.pull is not Pull.ALWAYS:
+            with suppress(Absent):
+                engine.image(image)
+                return
+        try:
+            if container.build is None:
+                _pull(engine, task, image, output, ended)
+            else:
+                _build(engine, task, image, output, ended)
+        except (Away, Quiet) as error:
+            if ended():
+                raise Interrupted from error
+            raise EngineUnavailable(
+                "the container engine went away while it fetched an image.",
+                why=str(error),
+                fix="is it well? A retry begins again.",
+            ) from error
+
+
+def _build(engine: Engine, task: Task, tag: str, output: Output, ended: Callable[[], bool]) -> None:
+    build = task.container.build
+    assert build
+    output.say(f"building the image {tag} from {build.dockerfile}")
+    params: dict[str, Any] = {
+        "t": tag,
+        "dockerfile": build.dockerfile,
+        "buildargs": json.dumps(dict(build.args)),
+        "labels": json.dumps({"raysched.build": task.code_hash, "raysched.job": task.job}),
+        "rm": 1,
+        "forcerm": 1,
+    }
+    if build.target is not None:
+        params["target"] = build.target
+    headers = {"Content-Type": "application/x-tar"}
+    auth = task.container.registry_auth
+    if auth is not None:
+        login = node.registry_auth(auth)
+        server = login.pop("serveraddress", "https://index.docker.io/v1/")
+        headers["X-Registry-Config"] = encode_header({server: login}).decode()
+    made, fault = "", ""
+    try:
+        stream = engine.stream(
+            "POST", "/build", params=params, data=task.context, headers=headers, quiet_s=_LONGEST_S
+        )
+        with _interruptible(stream, ended):
+            text = ""
+            for said in stream.objects():
+                fault = said.get("error", fault)
+                text += said.get("stream", "") or (said.get("status", "") + "\n")
+                *lines, text = text.split("\n")
+                for line in filter(str.strip, lines):
+                    output.say(line, build=True)
+                    found = _MADE.match(line)
+                    made = found[1] if found else made
+    except Refused as error:
+        fault = str(error)
+    except (Away, Quiet):
+        _discard(engine, made)
+        raise
+    if fault:
+        _discard(engine, made)
+        output.say(fault, build=True)
+        raise BuildFailed(
+            f"the image of job {task.job!r} cannot be built.",
+            why=fault[:1000],
+            fix="the lines of the build are in the run's log, above this one.",
+        )
+
+
+def _discard(engine: Engine, made: str) -> None:
+    """Remove what the last step of a failed build made, and with it the steps before."""
+    with suppress(Absent, Refused, Away, Quiet):
+        # A step may also have been found in the cache, or be the image that others start from.
+        if made and not engine.image(made)["RepoTags"]:
+            engine.remove_image(made)
+
+
+def _pull(
+    engine: Engine, task: Task, image: str, output: Output, ended: Callable[[], bool]
+) -> None:
+    name, tag = parse_repository_tag(image)
+    headers, auth = {}, task.container.registry_auth
+    if auth is not None:
+        headers["X-Registry-Auth"] = encode_header(node.registry_auth(auth)).decode()
+    output.say(f"pulling the image {image}")
+    fault = ""
+    try:
+        stream = engine.stream(
+            "POST",
+            "/images/create",
+            params={"fromImage": name, "tag": tag},
+            headers=headers,
+            quiet_s=_LONGEST_S,
+        )
+        with _interruptible(stream, ended):
+            for said in stream.objects():
+                fault = said.get("error", fault)
+                if "progressDetail" not in said and said.get("status"):
+                    output.say(said["status"], build=True)
+    except (Refused, Absent) as error:
+        fault = str(error)
+    if fault:
+        raise ImageUnavailable(
+            f"the image {image!r} cannot be pulled.",
+            why=fault[:1000],
+            fix="is the name right, and may this node reach its registry? See registry_auth.",
+        )
+
+
+@contextmanager
+def _alone(locks: Path, image: str, output: Output, ended: Callable[[], bool]) -> Iterator[bool]:
+    """Hold the node's lock for an image, and say whether it had to be waited for."""
+    locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = hashlib.sha256(image.encode()).hexdigest()[:32]
+    lock = os.open(locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    waited = False
+    try:
+        while True:
+            if ended():
+                raise Interrupted
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waited:
+                    output.say(f"waiting for another attempt that fetches the image {image}")
+                waited = True
+                time.sleep(_GLANCE_S)
+        yield waited
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _interruptible(stream: Stream, ended: Callable[[], bool]) -> Iterator[None]:
+    """Break a stream as soon as its attempt is to end; the engine then stops the work."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_GLANCE_S):
+            if ended():
+                stream.abort()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True, name="raysched-image")
+    watcher.start()
+    try:
+        with stream:
+            yield
+    finally:
+        done.set()
+        watcher.join()

@@ -1,0 +1,63 @@
+"""Reads a container's log off the engine into its `Output`, whatever breaks on the way."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+from raysched.runners.container.engine import Absent, Away, Engine, Quiet, Refused, Stream
+from raysched.runners.container.frames import Frames
+from raysched.runners.container.output import Output
+
+_QUIET_S = 60.0  # after so long without output a stream is opened anew: some hang for ever
+_PAUSE_S = 0.1
+_LAST_S = 15.0
+
+
+class Listener(threading.Thread):
+    """Follows one container's log until it is told that the container is over."""
+
+    def __init__(self, engine: Engine, container: str, output: Output) -> None:
+        super().__init__(daemon=True, name="raysched-log")
+        self._engine, self._container, self._output = engine, container, output
+        self._over = threading.Event()
+        self._stream: Stream | None = None
+        self._whole = False
+        self._broken = False
+
+    def run(self) -> None:
+        """Read; after a break, read on."""
+        pause = _PAUSE_S / 10
+        while not self._over.is_set():
+            self._whole = self._read(follow=True)
+            self._broken |= not self._whole
+            # The stream of a container that goes on may end well, with its engine.
+            self._over.wait(_PAUSE_S if self._whole else pause)
+            pause = min(1.0, pause * 2)
+
+    def finish(self, *, restarted: bool) -> None:
+        """The container is over: take in the rest of its log."""
+        self._over.set()
+        self.join(_LAST_S)
+        if self.is_alive():
+            self._broken = True
+            if self._stream is not None:
+                self._stream.abort()
+            self.join(_LAST_S)
+        if restarted or self._broken or not self._whole:
+            self._read(follow=False)
+
+    def _read(self, *, follow: bool) -> bool:
+        """Read a stream to its end, and say whether that is the log's."""
+        with suppress(Absent, Away, Quiet, Refused):
+            since = self._output.resume()
+            stream = self._engine.logs(
+                self._container, since, follow=follow, quiet_s=_QUIET_S if follow else _LAST_S
+            )
+            self._stream = stream
+            frames = Frames()
+            with stream:
+                for chunk in stream.chunks():
+                    self._output.feed(frames.feed(chunk))
+            return True
+        return False

@@ -1,0 +1,121 @@
+"""Images: built once for their content, pulled as declared, never left half-made."""
+
+import pytest
+
+import docker_engine
+from raysched.runners.container import stop
+from raysched.runners.container.images import reference
+from raysched.spec.container import Build, Pull
+from support import until
+
+FROM = f"FROM {docker_engine.BASE}\n"
+
+
+def texts(lines, *streams):
+    return [line.text for line in lines if line.stream in streams]
+
+
+def test_an_image_is_built_from_the_context_with_its_arguments(ran, context, key):
+    files = context(
+        Dockerfile=f'{FROM}ARG WHO\nCOPY greet /greet\nENV WHO=$WHO\n# {key}\nCMD ["sh", "/greet"]',
+        greet="echo hello $WHO",
+    )
+    ending, lines = ran(build=Build(args={"WHO": "world"}), context=files)
+    assert texts(lines, "stdout") == ["hello world"]
+    assert any(line.startswith("Step 1/") for line in texts(lines, "build"))
+    assert ending.image.startswith("sha256:")
+    other, lines = ran(build=Build(args={"WHO": "you"}), context=files)
+    assert texts(lines, "stdout") == ["hello you"]
+    assert other.image != ending.image
+
+
+def test_a_stage_of_a_dockerfile_of_another_name_is_built(ran, context, key):
+    files = context(
+        other=f"{FROM}ENV X={key}\nFROM {docker_engine.BASE} AS second\nENV X=2\n"
+        f"FROM {docker_engine.BASE}\nENV X=3\n"
+    )
+    _, lines = ran("echo $X", build=Build(dockerfile="other", target="second"), context=files)
+    assert texts(lines, "stdout") == ["2"]
+
+
+def test_the_same_content_is_built_once_however_many_ask(watcher, context, key, engine):
+    files = context(Dockerfile=f"{FROM}RUN sleep 1; echo built-{key}\n")
+    watchers = [watcher("true", build=Build(), context=files) for _ in range(3)]
+    for process in watchers:
+        assert b"exit_code=0" in process.stdout.readline()
+    for process in watchers:
+        process.stdin.close()
+        process.wait()
+    (image,) = [
+        i
+        for i in engine.images()
+        if i["RepoTags"][0].startswith("raysched-build")
+        and i["Created"] > 0
+        and key in str(engine.history(i["Id"]))
+    ]
+    assert image
+
+
+def test_who_waits_for_a_build_is_told_so(attempt, background, context, key):
+    files = context(Dockerfile=f"{FROM}RUN sleep 2; echo {key}\n")
+    first, second = (attempt("true", build=Build(), context=files) for _ in range(2))
+    one = background(first.run)
+    seen = []
+    until(lambda: seen.extend(first.tail()) or any("Running in" in line.text for line in seen))
+    assert second.run().exit_code == 0
+    assert one.result().exit_code == 0
+    assert any("waiting for another attempt" in line.text for line in second.tail())
+
+
+def test_a_build_that_fails_says_why_and_leaves_nothing(ran, context, key, engine):
+    dangling = {i["Id"] for i in engine.images(filters={"dangling": True})}
+    files = context(Dockerfile=f"{FROM}RUN echo {key} > /a\nRUN echo broken-tool >&2; exit 7\n")
+    ending, lines = ran(build=Build(), context=files)
+    assert (ending.error_type, ending.lost, ending.exit_code) == ("BuildFailed", False, None)
+    assert "returned a non-zero code: 7" in ending.fault
+    assert "broken-tool" in "".join(texts(lines, "build"))
+    assert {i["Id"] for i in engine.images(filters={"dangling": True})} == dangling
+
+
+@pytest.mark.parametrize("text", ["", "NONSENSE x\n", "FROM no-such-image-anywhere:1\n"])
+def test_a_dockerfile_that_is_none_is_a_failed_build(ran, context, text):
+    ending, _ = ran(build=Build(), context=context(Dockerfile=text))
+    assert ending.error_type == "BuildFailed"
+
+
+def test_a_dockerfile_that_is_not_there_is_a_failed_build(ran, context):
+    ending, _ = ran(build=Build(), context=context(other="x"))
+    assert ending.error_type == "BuildFailed"
+    assert "Dockerfile" in ending.fault
+
+
+def test_a_stop_ends_a_build(attempt, background, context, rooms, key):
+    files = context(Dockerfile=f"{FROM}RUN echo {key}; sleep 100\n")
+    one = attempt("true", build=Build(), context=files, key=key)
+    run = background(one.run)
+    seen = []
+    until(lambda: seen.extend(one.tail()) or any("Running in" in line.text for line in seen))
+    assert stop(rooms, key, "cancelled", "/home")
+    ending = run.result(20)
+    assert (ending.verdict, ending.exit_code, ending.started_at) == ("cancelled", None, None)
+
+
+def test_an_image_that_may_not_be_pulled_is_a_clear_fault(ran):
+    ending, _ = ran("true", image="no-such-image:1", pull=Pull.NEVER)
+    assert (ending.error_type, ending.lost) == ("ImageUnavailable", False)
+    assert "pull='never'" in ending.fault
+
+
+def test_an_image_that_cannot_be_pulled_is_a_clear_fault(ran):
+    for policy in (Pull.MISSING, Pull.ALWAYS):
+        ending, lines = ran("true", image="localhost:1/none/such:1", pull=policy)
+        assert ending.error_type == "ImageUnavailable"
+        assert "localhost:1" in ending.fault
+        assert "pulling the image" in lines[0].text
+
+
+def test_an_image_without_a_tag_is_the_latest_one():
+    from container_task import make_task
+
+    assert reference(make_task(image="localhost:5000/a/b")) == "localhost:5000/a/b:latest"
+    assert reference(make_task(image="a@sha256:" + "0" * 64)) == "a@sha256:" + "0" * 64

@@ -1,0 +1,126 @@
+"""The pure parts of a container's attempt: events, frames, lines, options."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from raysched.errors import OptionRefused
+from raysched.runners.container.events import Seen, Witness, trusted
+from raysched.runners.container.frames import Frames, Message, moment
+from raysched.runners.container.output import Output
+
+SECOND = 1_000_000_000
+
+
+def event(action, **attributes):
+    return {"Action": action, "timeNano": 7, "Actor": {"Attributes": attributes}}
+
+
+def fold(*events):
+    seen = Seen()
+    for one in events:
+        seen = seen.after(one)
+    return seen
+
+
+def test_a_kill_before_the_death_is_seen_and_a_harmless_signal_is_not():
+    assert fold(event("start"), event("kill", signal="15"), event("die")).kill == "15"
+    assert fold(event("start"), event("kill", signal="10"), event("die")).kill is None
+    assert fold(event("die"), event("kill", signal="9")).kill is None
+    assert fold(event("stop")).kill == "15"
+    assert fold(event("oom"), event("die")) == fold(event("oom"), event("die"), event("oom"))
+
+
+@pytest.mark.parametrize(
+    ("complete", "launched", "now", "expected"),
+    [
+        (True, Witness(engine=None, boot="a", live_restore=False), None, True),
+        (False, Witness(engine="1", boot="a", live_restore=False), None, True),
+        (False, Witness(engine=None, boot="a", live_restore=False), None, False),
+        (False, Witness(engine="0", boot="a", live_restore=False), None, False),
+        (False, Witness(engine="0", boot="a", live_restore=True), None, True),
+        (False, Witness(engine="0", boot="b", live_restore=True), None, False),
+    ],
+)
+def test_an_exit_code_is_trusted_only_if_nobody_can_have_ended_the_container_unseen(
+    complete, launched, now, expected
+):
+    now = Witness(engine="1", boot="a", live_restore=True)
+    assert trusted(complete=complete, launched=launched, now=now) is expected
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 1000])
+def test_frames_are_found_however_they_are_cut(size):
+    def frame(kind, text):
+        return struct.pack(">BxxxI", kind, len(text)) + text
+
+    data = frame(1, b"2026-11-22T06:00:00.000000005Z a b\n") + frame(
+        2, b"2026-11-22T06:00:01.100000000Z \n"
+    )
+    frames = Frames()
+    got = [m for at in range(0, len(data), size) for m in frames.feed(data[at : at + size])]
+    base = 1_795_327_200 * SECOND
+    assert got == [Message(base + 5, 0, b"a b\n"), Message(base + 1_100_000_000, 1, b"\n")]
+
+
+def test_moments_of_any_precision_are_read():
+    base = 1_795_327_200 * SECOND
+    assert moment("2026-11-22T06:00:00Z") == base
+    assert moment("2026-11-22T06:00:00.5Z") == base + SECOND // 2
+    assert moment("0001-01-01T00:00:00Z") is None
+
+
+def read(output):
+    output.finish()
+    output.hand_over()
+    return [(line.stream, line.line_no, line.text) for line in output.tail()]
+
+
+def messages(*texts, at=SECOND * 100):
+    return [Message(at + n, 0, text) for n, text in enumerate(texts)]
+
+
+def test_repeated_messages_are_known_and_equal_stamps_are_counted(tmp_path):
+    output = Output(tmp_path / "log", 100_000)
+    same = [Message(SECOND * 100, 0, b"x\n"), Message(SECOND * 100, 0, b"x\n")]
+    output.feed(same)
+    output.resume()
+    output.feed([*same, Message(SECOND * 100, 0, b"x\n"), Message(SECOND * 100 + 1, 0, b"y\n")])
+    assert [text for _, _, text in read(output)] == ["x", "x", "x", "y"]
+
+
+def test_a_new_watcher_goes_on_after_the_last_whole_line(tmp_path):
+    first = Output(tmp_path / "log", 100_000, [b"hunter2"])
+    first.say("building")
+    given = messages(b"a hunter2\n", b"half ", b"line\n", b"never finis")
+    first.feed(given)
+    with open(tmp_path / "log", "ab") as log:
+        log.write(b"\x01\x02")  # killed within a record
+    second = Output(tmp_path / "log", 100_000)
+    assert 0 < second.resume() <= given[0].ts_ns
+    second.feed([*given, Message(SECOND * 101, 0, b"hed\n")])
+    assert read(second) == [
+        ("build", 1, "[raysched: building]"),
+        ("stdout", 2, "a ***"),
+        ("stdout", 3, "half line"),
+        ("stdout", 4, "never finished"),
+    ]
+    assert second.tail() == []
+
+
+def test_an_unknown_network_or_capability_is_refused_and_gpus_are_those_granted():
+    from container_task import make_task
+    from raysched.runners.container.options import environment, host_options
+
+    def host(**given):
+        return host_options(make_task(**given), cpus=2, out=Path("/o"), secrets=None, mounts=())
+
+    assert host(gpu_ids=("GPU-1", "3"))["device_requests"][0]["DeviceIDs"] == ["GPU-1", "3"]
+    assert "device_requests" not in host()
+    assert environment(make_task())["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert host(num_cpus=0.001)["nano_cpus"] == 10_000_000
+    assert "nano_cpus" not in host(num_cpus=0)
+    for bad in ({"network": "host"}, {"cap_add": ("SYS_ADMIN",)}, {"cap_add": ("ALL",)}):
+        with pytest.raises(OptionRefused):
+            host(**bad)
