@@ -1,7 +1,7 @@
-"""Ending an attempt on its node, and hearing the last words of one whose worker died.
+"""What is done on an attempt's node from afar: ending it, and asking what a dead worker left.
 
-Both are Ray tasks without CPUs on the node in question: the guards of its workers
-can only be reached from there.
+All of it by Ray tasks without CPUs on that node: guards, notes and containers can only
+be reached from there.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysched.cluster.batch import read_notes
 from raysched.cluster.mail import ReportLetter
-from raysched.cluster.names import guard_directory
-from raysched.core.model import Outcome
+from raysched.cluster.names import container_rooms, guard_directory
+from raysched.core.model import Outcome, Stop
 from raysched.core.orders import Ended, LogLine, Started
 from raysched.core.states import Event
 from raysched.runners import watch
 
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 60.0
+NODE_IS_GONE = (exceptions.NodeDiedError, exceptions.TaskUnschedulableError)
+"""What Ray says of a task whose node died, or which was to run on a node that is gone."""
+
 _VERDICTS = {"timed_out": Event.TIME_OUT, "cancelled": Event.CANCEL}
 
 
@@ -36,6 +39,39 @@ def stop(key: str, started: Started) -> None:
 
 def _stop(address: str, key: str) -> bool:
     return watch.stop(address, key)
+
+
+def stop_container(node_id: str, key: str, why: Stop, home: str) -> None:
+    """Have a node end an attempt's container, whoever watches it."""
+    _on(node_id, _stop_container).remote(key, why.value, home)
+
+
+def _stop_container(key: str, verdict: Any, home: str) -> bool:
+    from raysched.runners import container  # the Docker client takes long to load
+
+    return container.stop(container_rooms(), key, verdict, home)
+
+
+def holder(key: str, home: str) -> str | None:
+    """Return the node on which an attempt's container may be, None if it is on none."""
+    calls = {each: _on(each, _holds).remote(key, home) for each in _alive()}
+    for node_id, call in calls.items():
+        try:
+            if call.future().result(timeout=_PATIENCE_S):
+                return node_id
+        except Exception as error:
+            _log.info("node %s cannot tell whether it holds %s: %s", node_id, key, error)
+    return None
+
+
+def _holds(key: str, home: str) -> bool:
+    from raysched.runners import container
+
+    return container.holds(container_rooms(), key, home)
+
+
+def _alive() -> list[str]:
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +90,7 @@ def remains(keys: Sequence[str], started: Started | None, error: BaseException) 
     """
     if isinstance(error, exceptions.TaskCancelledError):
         return Remains(ends=[], begun=frozenset(), words=None)
-    nodes = [started.node_id] if started else [n["NodeID"] for n in ray.nodes() if n["Alive"]]
+    nodes = [started.node_id] if started else _alive()
     for node in nodes:
         found = _ask(node, keys)
         if found is not None:

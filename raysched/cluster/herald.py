@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -18,14 +18,14 @@ from typing import Any
 import ray
 
 from raysched.cluster import mail
+from raysched.cluster.attempts import Attempt
 from raysched.cluster.batch import Batch
 from raysched.cluster.mail import ReportLetter
 from raysched.cluster.names import NAMESPACE
 from raysched.core.orders import Beat, LogLine, Report, Started
-from raysched.runners.current import Current
 
-ANNOUNCE_AFTER_S = 0.1
 BEAT_S = 0.5
+_LOOK_S = 0.05  # how soon to look whether an attempt lasts long enough to be announced
 _PATIENCE_S = 10.0
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class _News:
     setting: Setting
     batch: Batch
     started: Started
-    run: Current
+    attempt: Attempt
     began: float
     announced: bool = False
     told: _Told = (None, {})
@@ -56,10 +56,10 @@ class _News:
 
     @property
     def due(self) -> bool:
-        return time.monotonic() - self.began >= ANNOUNCE_AFTER_S
+        return time.monotonic() - self.began >= self.attempt.announced_after_s
 
     def reports(self) -> list[Report]:
-        progress, metrics = self.run.told()
+        progress, metrics = self.attempt.told()
         reports: list[Report] = [] if self.announced else [self.started]
         if self.untold or (progress, metrics) != self.told:
             lines = tuple(self.untold)
@@ -77,20 +77,19 @@ class _News:
 
 
 class Herald:
-    """The herald of this process; `tail` gives the lines written since its last call."""
+    """The herald of this process."""
 
-    def __init__(self, tail: Callable[[], list[LogLine]]) -> None:
-        self._tail = tail
+    def __init__(self) -> None:
         self._busy = threading.Condition()
         self._news: _News | None = None
         self._asleep = False
         threading.Thread(target=self._run, name="raysched-herald", daemon=True).start()
 
-    def begin(self, setting: Setting, batch: Batch, started: Started, run: Current) -> None:
+    def begin(self, setting: Setting, batch: Batch, started: Started, attempt: Attempt) -> None:
         """Tell of this attempt from now on, if it lasts."""
         with self._busy:
-            self._news = _News(setting, batch, started, run, time.monotonic())
-            if self._asleep:
+            self._news = _News(setting, batch, started, attempt, time.monotonic())
+            if self._asleep or self._news.due:
                 self._busy.notify()
 
     def end(self) -> list[LogLine]:
@@ -114,13 +113,15 @@ class Herald:
                 with self._busy:
                     news.taken(reports)
                 news.batch.told(len(others))
-            time.sleep(BEAT_S if due else ANNOUNCE_AFTER_S / 2)
+            with self._busy:
+                if self._news is news or not (self._news and self._news.due):
+                    self._busy.wait(BEAT_S if due else _LOOK_S)
 
     def _compose(self, news: _News) -> list[Report]:
         try:
-            news.untold += self._tail()
+            news.untold += news.attempt.tail()
         except Exception:
-            _log.exception("the guard gave no lines; they come with the end")
+            _log.exception("nobody gave its lines; they come with the end")
         return news.reports()
 
     def _tell(self, news: _News, reports: Sequence[Report], others: Sequence[ReportLetter]) -> bool:

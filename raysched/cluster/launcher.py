@@ -48,6 +48,7 @@ _PATIENCE_S = 60.0  # with a call that the scheduler has taken, before it is mad
 _COMPANY_S = 0.01  # how long a report waits for others to travel with, at most
 _MOST_LETTERS = 500
 _UNDERTAKERS = 8
+_MOST_WORKERS = 5  # may lose an attempt whose container lives; then it is lost for good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +61,22 @@ class _Task:
 
 @dataclass(slots=True)
 class _Attempt:
-    """An attempt under way: its task, where it runs once that is known, and its end if wanted."""
+    """An attempt under way: its task, where it runs once that is known, and its end if wanted.
+
+    It has no task while the node is sought on which its container may be running.
+    """
 
     letter: OrderLetter
-    task: _Task
-    ref: Any
+    task: _Task | None = None
+    ref: Any = None
     started: Started | None = None
     stop: StopOrder | None = None
+    workers: int = 0
+
+    @property
+    def node_id(self) -> str | None:
+        """The node that it runs on, or is to go on upon, if that is known."""
+        return self.started.node_id if self.started else self.letter.node_id
 
 
 class Launcher:
@@ -151,7 +161,7 @@ class Launcher:
                 self._fetch(letters)
                 with self._lock:
                     if epoch == self._epoch:
-                        self._submit([each for each in letters if not self._knows(each.key)])
+                        self._begin([each for each in letters if not self._knows(each.key)])
             except ray.exceptions.RayActorError:
                 # The scheduler died before it gave the code. The next one will not find
                 # these orders among those that are known here, and gives them again.
@@ -171,23 +181,36 @@ class Launcher:
                 attempt = self._attempts.get(order.key)
                 if attempt is not None:
                     attempt.stop = order
-                    _end(order.key, attempt)
+                    self._end(order.key, attempt)
 
     # Under the lock
 
     def _knows(self, key: str) -> bool:
         return key in self._attempts or key in self._unsettled
 
-    def _submit(self, letters: Sequence[OrderLetter]) -> None:
-        if not letters:
-            return
+    def _begin(self, letters: Sequence[OrderLetter]) -> None:
+        fresh = [_Attempt(each) for each in letters if not each.resumed]
+        if fresh:
+            self._submit(fresh)
+        for letter in letters:
+            if letter.resumed:
+                self._attempts[letter.key] = attempt = _Attempt(letter)
+                self._undertakers.submit(self._seek, letter.key, attempt)
+
+    def _submit(self, attempts: Sequence[_Attempt]) -> None:
+        """Give attempts a task; on its node one whose container may be running there."""
+        letters = [each.letter for each in attempts]
         self._serial += 1
         task = _Task(serial=self._serial, keys=[each.key for each in letters])
         large = list({each.code_hash: None for each in letters if each.code is None})
         piece = mail.bag((self._setting, task.serial, letters, large))
-        ref = self._prepare(letters[0].shape).remote(piece, *(self._codes[each] for each in large))
-        for letter in letters:
-            self._attempts[letter.key] = _Attempt(letter, task, ref)
+        remote = self._prepare(letters[0].shape)
+        if letters[0].node_id:
+            remote = remote.options(**placement.on_node(letters[0].node_id))
+        ref = remote.remote(piece, *(self._codes[each] for each in large))
+        for attempt in attempts:
+            attempt.task, attempt.ref, attempt.workers = task, ref, attempt.workers + 1
+            self._attempts[attempt.letter.key] = attempt
         ref.future().add_done_callback(lambda done: self._mail.put((task, done)))
 
     def _prepare(self, shape: str) -> Any:
@@ -204,14 +227,35 @@ class Launcher:
         """Take in what the task of this number tells; what it has told before is passed over."""
         for letter in letters:
             attempt = self._attempts.get(letter.key)
-            if attempt is None or attempt.task.serial != serial:
+            if attempt is None or attempt.task is None or attempt.task.serial != serial:
                 continue
             if letter.kind is Kind.BACK:
                 self._again(letter.key, attempt)
                 continue
             if letter.kind is Kind.NEWS:
-                _note_start(letter, attempt)
+                self._note_start(letter, attempt)
             self._tell(letter)
+
+    def _note_start(self, letter: ReportLetter, attempt: _Attempt) -> None:
+        report = None if attempt.started else mail.open_report(letter)
+        if isinstance(report, Started):
+            attempt.started = report
+            if attempt.stop:
+                self._end(letter.key, attempt)
+
+    def _end(self, key: str, attempt: _Attempt) -> None:
+        """End an attempt where it runs, or take its task out of Ray's queue.
+
+        Others of that task are given another. If the task has begun, the attempt ends, is
+        given back or announces itself within a moment.
+        """
+        assert attempt.stop is not None
+        if attempt.letter.resumable and attempt.node_id:
+            burial.stop_container(attempt.node_id, key, attempt.stop.stop, self._home)
+        elif attempt.started:
+            burial.stop(key, attempt.started)
+        elif attempt.ref:
+            ray.cancel(attempt.ref, force=False, recursive=False)
 
     def _again(self, key: str, attempt: _Attempt) -> None:
         """Give an attempt that has not begun a task of its own, unless it is not to begin."""
@@ -219,7 +263,17 @@ class Launcher:
             outcome = Outcome(event=Event.CANCEL, reason="taken out of the queue")
             self._tell(mail.seal_report(Ended(key=key, outcome=outcome)))
         else:
-            self._submit([attempt.letter])
+            self._submit([attempt])
+
+    def _resumes(self, key: str, attempt: _Attempt, error: BaseException) -> bool:
+        """Whether an attempt goes on that has lost its worker but perhaps not its container."""
+        if not attempt.letter.resumable or isinstance(error, burial.NODE_IS_GONE):
+            return False
+        if attempt.workers >= _MOST_WORKERS:
+            return False
+        attempt.task = attempt.ref = None
+        self._undertakers.submit(self._seek, key, attempt)
+        return True
 
     def _tell(self, letter: ReportLetter) -> None:
         if letter.kind is Kind.END:
@@ -245,11 +299,27 @@ class Launcher:
             for key, attempt in mine.items():
                 if self._attempts.get(key) is not attempt:
                     continue
+                if key in remains.begun and self._resumes(key, attempt, error):
+                    continue
                 if key in remains.begun:
                     ended = burial.report(key, started, error, remains.words)
                     self._tell(mail.seal_report(ended))
                 else:
                     self._again(key, attempt)
+
+    def _seek(self, key: str, attempt: _Attempt) -> None:
+        """Have an attempt go on where its container may be; if it is nowhere, it never began."""
+        node_id = attempt.node_id or burial.holder(key, self._home)
+        with self._lock:
+            if self._attempts.get(key) is not attempt:
+                return
+            attempt.letter = attempt.letter._replace(node_id=node_id)
+            if node_id is None:
+                self._again(key, attempt)
+                return
+            self._submit([attempt])
+            if attempt.stop:
+                self._end(key, attempt)
 
     def _post(self) -> None:
         """Tell the scheduler what has gathered, again and again until it acknowledges."""
@@ -315,27 +385,6 @@ class Launcher:
             if letter.code is None and letter.code_hash not in self._codes:
                 code = _answer(_scheduler().code.remote(letter.code_hash))
                 self._codes[letter.code_hash] = ray.put(code)
-
-
-def _note_start(letter: ReportLetter, attempt: _Attempt) -> None:
-    if attempt.started is None:
-        report = mail.open_report(letter)
-        if isinstance(report, Started):
-            attempt.started = report
-            if attempt.stop:
-                _end(letter.key, attempt)
-
-
-def _end(key: str, attempt: _Attempt) -> None:
-    """End an attempt by its guard, or take its task out of Ray's queue.
-
-    Others of that task are given another. If the task has begun, the attempt ends, is
-    given back or announces itself within a moment.
-    """
-    if attempt.started is None:
-        ray.cancel(attempt.ref, force=False, recursive=False)
-    else:
-        burial.stop(key, attempt.started)
 
 
 def _refused(key: str, error: Exception) -> Ended:

@@ -21,8 +21,9 @@ from raysched.core.states import Event
 class OrderLetter(NamedTuple):
     """An order, with what the launcher must know of it written on the envelope.
 
-    `shape` is the shape's key, which is the JSON of Ray's options. `code` is the pinned
-    function, or None if it is so large that the launcher fetches it once by its hash.
+    `shape` is the shape's key, which is the JSON of Ray's options. `code` is the job's
+    code, or None if it is so large that the launcher fetches it once by its hash. An
+    attempt that is `resumable` goes on without its worker, and is watched by another.
     """
 
     key: str
@@ -30,6 +31,9 @@ class OrderLetter(NamedTuple):
     code_hash: str
     code: bytes | None
     body: bytes
+    resumable: bool = False
+    resumed: bool = False
+    node_id: str | None = None
 
 
 class Kind(StrEnum):
@@ -67,7 +71,16 @@ Orders = Launches | Stops
 def seal_order(order: Order, code: bytes | None) -> OrderLetter:
     """Return an order as a letter."""
     body = pickle.dumps(order, protocol=5)
-    return OrderLetter(order.key, order.shape.key, order.code_hash, code, body)
+    return OrderLetter(
+        key=order.key,
+        shape=order.shape.key,
+        code_hash=order.code_hash,
+        code=code,
+        body=body,
+        resumable=order.container is not None,
+        resumed=order.resumed,
+        node_id=order.node_id,
+    )
 
 
 def seal_report(report: Report) -> ReportLetter:

@@ -25,6 +25,14 @@ def guard_directory() -> Path:
     return Path(tempfile.gettempdir()) / f"raysched-{os.getuid()}"
 
 
+def container_rooms() -> Path:
+    """Return the folder, local to this node and user, where containers have their rooms.
+
+    It holds what jobs leave as results, and must survive a restart of Ray.
+    """
+    return Path(os.environ.get("RAYSCHED_NODE_DIR") or f"/var/tmp/raysched-{os.getuid()}")  # noqa: S108
+
+
 def line_of(launcher: str) -> str:
     """Return the name of the line by which an incarnation of the launcher takes orders."""
     return f"launcher-{launcher}"

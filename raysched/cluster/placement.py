@@ -24,12 +24,17 @@ def ray_options(shape: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _on_node(node: str, resources: dict[str, float]) -> dict[str, Any]:
+def on_node(node_id: str) -> dict[str, Any]:
+    """Return the options of a Ray task that is to run on just this node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}
+
+
+def _on_node(node: str, resources: dict[str, float]) -> dict[str, Any]:
     if "." in node or ":" in node:  # Ray gives every node a resource of its address
         return {"resources": {**resources, f"node:{node}": 0.001}}
-    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+    return on_node(node)
 
 
 def misfit(job: str, asked: Resources, nodes: Sequence[Mapping[str, Any]]) -> str | None:

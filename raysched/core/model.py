@@ -120,6 +120,8 @@ class Outcome:
     result_json: str | None = None
     result_rows: int | None = None
     result_path: str | None = None
+    image: str | None = None
+    oom_killed: bool | None = None
 
 
 def attempt_key(run_id: str, attempt: int) -> str:

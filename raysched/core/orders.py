@@ -9,6 +9,7 @@ from typing import Any
 
 from raysched.core.model import Outcome
 from raysched.core.pickling import by_fields
+from raysched.spec.container import Container
 
 
 @by_fields
@@ -26,7 +27,11 @@ class Shape:
 @by_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One attempt to launch. `key` fences it; launching the same key twice is harmless."""
+    """One attempt to launch. `key` fences it; launching the same key twice is harmless.
+
+    One that is `resumed` may have begun under an earlier launcher, on the node `node_id`
+    if that is known, and its container may be running there.
+    """
 
     key: str
     run_id: str
@@ -40,6 +45,9 @@ class Order:
     slot: datetime | None = None
     timezone: str = "UTC"
     timeout_s: float | None = None
+    container: Container | None = None
+    resumed: bool = False
+    node_id: str | None = None
 
 
 @by_fields

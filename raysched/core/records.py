@@ -54,8 +54,9 @@ def run_row(run: Run, spec: JobSpec, outcome: Outcome | None = None) -> dict[str
         "result_json": end.result_json,
         "result_rows": end.result_rows,
         "result_path": end.result_path,
-        "image": None,
+        "image": end.image,
         "tags": list(spec.tags),
+        "oom_killed": end.oom_killed,
     }
 
 
@@ -86,6 +87,8 @@ def attempt_row(
         "traceback": outcome.traceback,
         "epoch": epoch,
         "log_lines": run.log_lines,
+        "image": outcome.image,
+        "oom_killed": outcome.oom_killed,
     }
 
 

@@ -2,7 +2,8 @@
 
 A task costs more than many a run that it carries. Runs that are tiny by the record of
 their job's version therefore ride together, when more of them wait than would keep
-the cluster busy one by one. A run that is tried again rides alone.
+the cluster busy one by one. A run that is tried again rides alone, and so does a
+container.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def share(
         task: list[Order] = []
         left_s = 0.0
         for order in alike:
-            seconds = None if order.attempt > 1 else expected_s(order)
+            alone = order.attempt > 1 or order.container is not None
+            seconds = None if alone else expected_s(order)
             if seconds is None:
                 tasks.append([order])
                 continue

@@ -152,7 +152,7 @@ class Engine:
             book.alarm(
                 "stop",
                 run,
-                run.attempt_started_at + timeout + runs.GUARD_SLACK if timeout else None,
+                run.attempt_started_at + timeout + runs.slack(book, run) if timeout else None,
             )
 
     def _hear(self, message: messages.FromLauncher, now: datetime) -> None:

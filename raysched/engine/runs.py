@@ -23,6 +23,9 @@ STOP_AGAIN = timedelta(seconds=10)
 GUARD_SLACK = timedelta(seconds=15)
 """The guard beside the worker ends a run at its timeout; the scheduler steps in this much later."""
 
+IMAGE_SLACK = timedelta(minutes=30)
+"""A container's timeout counts from its start; its image may take this long before that."""
+
 
 def create(
     book: Book,
@@ -88,6 +91,7 @@ def order(book: Book, run: Run) -> Order:
         slot=run.slot,
         timezone=spec.timezone,
         timeout_s=spec.timeout.total_seconds() if spec.timeout else None,
+        container=spec.container,
     )
 
 
@@ -125,7 +129,13 @@ def _started(book: Book, run: Run, news: Started) -> None:
     book.alarm("queue", run, None)
     timeout = book.version_of(run).spec.timeout
     if timeout:
-        book.alarm("stop", run, news.started_at + timeout + GUARD_SLACK)
+        book.alarm("stop", run, news.started_at + timeout + slack(book, run))
+
+
+def slack(book: Book, run: Run) -> timedelta:
+    """Return how much later than at its timeout the scheduler itself ends a run."""
+    container = book.version_of(run).spec.container
+    return GUARD_SLACK if container is None else GUARD_SLACK + container.grace + IMAGE_SLACK
 
 
 def _beat(book: Book, run: Run, news: Beat) -> None:
@@ -299,7 +309,8 @@ def adopt(
 
     One that it owns goes on. One that it never heard of was lost on the way to it and
     is ordered again under the same key. One of an earlier launcher died with it, and so
-    did one that had begun.
+    did one that had begun; but a container outlives them, and is ordered again, too, to
+    be watched by another worker.
     """
     for run in [run for run in book.runs.values() if run.launcher is not None]:
         if run.key in known:
@@ -309,6 +320,9 @@ def adopt(
             if mine.stop:
                 _ask_to_stop(book, mine, now)
         elif run.launcher != launcher or run.state is State.RUNNING:
+            if book.version_of(run).spec.container is not None:
+                _resume(book, book.put_run(replace(run, launcher=launcher)), now)
+                continue
             died = Outcome(event=Event.LOSE, reason="the launcher that owned it died")
             ended(book, run, died, results, now)
         elif run.stop:
@@ -316,6 +330,12 @@ def adopt(
             ended(book, run, stopped, results, now)
         else:
             book.orders.append(order(book, run))
+
+
+def _resume(book: Book, run: Run, now: datetime) -> None:
+    book.orders.append(replace(order(book, run), resumed=True, node_id=run.node_id))
+    if run.stop:
+        _ask_to_stop(book, run, now)
 
 
 def _finish(book: Book, run: Run, event: Event, reason: str, outcome: Outcome) -> None:

@@ -199,6 +199,14 @@ def spell(length: timedelta) -> str:
     return text or "0s"
 
 
+def spell_size(size_bytes: int) -> str:
+    """Return a size as it would be declared: `512MiB`, or bytes where no unit divides it."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size_bytes and size_bytes % factor == 0:
+            return f"{size_bytes // factor}{unit}"
+    return f"{size_bytes:,} bytes"
+
+
 def us(length: timedelta | None) -> int | None:
     """Return a length of time as whole microseconds; None stays None."""
     return None if length is None else length // MICROSECOND

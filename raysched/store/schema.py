@@ -60,6 +60,7 @@ DATASETS: dict[str, pa.Schema] = {
         timezone=_TEXT,  # the schedule's zone by name: an instant in UTC has lost it
         metrics=_TEXT,  # JSON: what the job reported by metric()
         origin=_TEXT,  # the run that this one repeats
+        oom_killed=pa.bool_(),  # whether a process of a container was killed for lack of memory
     ),
     "attempts": _schema(
         run_id=_TEXT,
@@ -84,6 +85,8 @@ DATASETS: dict[str, pa.Schema] = {
         traceback=_TEXT,
         epoch=_INT,
         log_lines=_INT,
+        image=_TEXT,
+        oom_killed=pa.bool_(),
     ),
     "decisions": _schema(
         job=_TEXT,

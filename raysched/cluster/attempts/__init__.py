@@ -1,0 +1,59 @@
+"""An attempt in its worker, by the kind of its job: a function, or a container.
+
+Each begins when it is made, `run`s to its end, and is `close`d with what there is to
+tell. While it runs the herald's thread asks for its lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from raysched.core.model import Outcome
+from raysched.core.orders import Ended, LogLine
+from raysched.runners.words import Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """The worker that an attempt runs in."""
+
+    node_id: str
+    node_ip: str
+    pid: int
+
+
+class Attempt(Protocol):
+    """An attempt under way."""
+
+    address: str
+    """Where it is told to stop, on its node; empty if its key is enough."""
+
+    announced_after_s: float
+    """How long it must last to be worth a message."""
+
+    def told(self) -> tuple[tuple[float, float] | None, dict[str, float]]:
+        """Return the progress and the metrics that the job has told of."""
+
+    def tail(self) -> list[LogLine]:
+        """Return the lines since the last call; from any thread."""
+
+    def run(self) -> Outcome:
+        """Run it to its end; nothing that the job does wrong escapes."""
+
+    def close(self, outcome: Outcome, untold: Sequence[LogLine]) -> Ended:
+        """Return its end, with the lines that nobody has acknowledged."""
+
+
+def log_lines(lines: Sequence[Line]) -> list[LogLine]:
+    """Return lines as a report bears them."""
+    return [
+        LogLine(ts_us=line.ts_us, stream=line.stream, line_no=line.line_no, text=line.text)
+        for line in lines
+    ]
+
+
+def where(here: Here) -> dict[str, Any]:
+    """Return the columns that say where an attempt ran."""
+    return {"node_id": here.node_id, "node_ip": here.node_ip, "worker_pid": here.pid}

@@ -1,0 +1,95 @@
+"""An attempt of a function, in this process; the guard watches its output and its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from raysched.cluster.attempts import Here, log_lines, where
+from raysched.core.model import Outcome
+from raysched.core.orders import Ended, LogLine, Order
+from raysched.core.states import Event
+from raysched.runners import native
+from raysched.runners.current import Current, in_zone
+from raysched.runners.watch import Guard
+
+LOG_LIMIT_BYTES = 8 * 1024 * 1024
+
+
+class NativeAttempt:
+    """An `Attempt` of a native job."""
+
+    announced_after_s = 0.1
+
+    def __init__(self, guard: Guard, here: Here, home: str, order: Order, code: bytes) -> None:
+        self._guard, self._here, self._home = guard, here, home
+        self._order, self._code = order, code
+        self._current = Current(
+            run_id=order.run_id,
+            attempt=order.attempt,
+            job=order.job,
+            slot=in_zone(order.slot, order.timezone),
+        )
+        self.address = guard.address
+        self.told = self._current.told
+        guard.watch(order.key, timeout_s=order.timeout_s, log_limit_bytes=LOG_LIMIT_BYTES)
+
+    def tail(self) -> list[LogLine]:
+        return log_lines(self._guard.tail())
+
+    def run(self) -> Outcome:
+        order = self._order
+        execution = native.execute(
+            order.code_hash, self._code, order.params, order.env, self._current
+        )
+        common: dict[str, Any] = {
+            **where(self._here),
+            "started_at": execution.started_at,
+            "finished_at": execution.finished_at,
+            "cpu_time_s": execution.cpu_time_s,
+            "peak_memory_bytes": execution.peak_memory_bytes,
+            "metrics": self._current.told()[1],
+        }
+        failure = execution.failure
+        if failure is None:
+            try:
+                kept = keep(self._home, order, execution.value)
+                return Outcome(event=Event.SUCCEED, **common, **kept)
+            except BaseException as error:  # a hostile result may raise anything
+                failure = native.describe(error)
+        return Outcome(
+            event=Event.FAIL,
+            **common,
+            reason=failure.reason,
+            error_type=failure.error_type,
+            error_message=failure.error_message,
+            traceback=failure.traceback,
+            exit_code=failure.exit_code,
+        )
+
+    def close(self, outcome: Outcome, untold: Sequence[LogLine]) -> Ended:
+        words = self._guard.release()
+        peak = max(outcome.peak_memory_bytes or 0, words.peak_children_bytes)
+        return Ended(
+            key=self._order.key,
+            outcome=replace(outcome, peak_memory_bytes=peak),
+            lines=[*untold, *log_lines(words.lines)],
+        )
+
+
+def keep(home: str, order: Order, value: object) -> dict[str, Any]:
+    """Return the result columns of a value, with its Parquet file durable but hidden."""
+    if value is None:
+        return {"result_kind": "none"}
+    from raysched.store import results, returned  # pyarrow, which most no-op jobs never need
+
+    result = returned.classify(value)
+    if result.batches is None:
+        return {"result_kind": result.kind, "result_json": result.json}
+    written = results.write_result(home, order.job, order.run_id, order.attempt, result)
+    return {
+        "result_kind": result.kind,
+        "result_rows": written.rows,
+        "result_path": written.hidden_path,
+    }
