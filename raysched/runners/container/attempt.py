@@ -100,6 +100,8 @@ class ContainerAttempt:
         with suppress(ContainerError, Away, Quiet, Refused):  # what stays is the reaper's
             Engine.here().remove(self._task.name)
             self._room.clear()
+        if self._room.launched() is None:
+            self._room.clear()  # nothing in it was ever used, whether or not there is an engine
         self._room.leave()
 
     # One attempt

@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ def _build(engine: Engine, task: Task, tag: str, output: Output, ended: Callable
         login = node.registry_auth(auth)
         server = login.pop("serveraddress", "https://index.docker.io/v1/")
         headers["X-Registry-Config"] = encode_header({server: login}).decode()
-    made, fault = "", ""
+    made: list[str] = []
+    fault = ""
     try:
         stream = engine.stream(
             "POST", "/build", params=params, data=task.context, headers=headers, quiet_s=_LONGEST_S
@@ -122,15 +123,12 @@ def _build(engine: Engine, task: Task, tag: str, output: Output, ended: Callable
                 *lines, text = text.split("\n")
                 for line in filter(str.strip, lines):
                     output.say(line, build=True)
-                    found = _MADE.match(line)
-                    made = found[1] if found else made
+                    made += _MADE.findall(line)
     except Refused as error:
         fault = str(error)
-    except (Away, Quiet):
+    finally:
         _discard(engine, made)
-        raise
     if fault:
-        _discard(engine, made)
         output.say(fault, build=True)
         raise BuildFailed(
             f"the image of job {task.job!r} cannot be built.",
@@ -139,12 +137,24 @@ def _build(engine: Engine, task: Task, tag: str, output: Output, ended: Callable
         )
 
 
-def _discard(engine: Engine, made: str) -> None:
-    """Remove what the last step of a failed build made, and with it the steps before."""
-    with suppress(Absent, Refused, Away, Quiet):
-        # A step may also have been found in the cache, or be the image that others start from.
-        if made and not engine.image(made)["RepoTags"]:
-            engine.remove_image(made)
+def _discard(engine: Engine, made: Sequence[str]) -> None:
+    """Remove what a build made and nothing is built on: a failed one's, and all stages but one."""
+    for image in reversed(made):
+        with suppress(Absent, Refused, Away, Quiet):  # refused: others are built on it
+            if not engine.image(image)["RepoTags"]:
+                _remove_unused(engine, image)
+
+
+def _remove_unused(engine: Engine, image: str) -> None:
+    for _ in range(20):
+        try:
+            engine.remove_image(image)
+            return
+        except Refused as error:
+            # The container of a step that failed or was broken off goes after the answer.
+            if "container" not in str(error):
+                raise
+            time.sleep(_GLANCE_S)
 
 
 def _pull(

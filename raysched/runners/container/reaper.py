@@ -83,7 +83,7 @@ class Reaper:
                 room.leave()
 
     def _strays(self, now: float, seen: set[str]) -> int:
-        """End containers of these rooms that have no room; returns how many are left."""
+        """End containers whose room is gone or over; returns how many are left."""
         from raysched.runners.container.engine import Away, Engine, Quiet, Refused
         from raysched.runners.container.options import LABEL
 
@@ -92,12 +92,12 @@ class Reaper:
             for found in Engine.here().labelled(LABEL):
                 name = found["Names"][0].lstrip("/")
                 ours = found["Labels"].get("raysched.rooms") == str(self._rooms)
-                if not ours or (self._rooms / name).exists():
+                if not ours or name in seen:
                     continue
                 seen.add(name)
                 left += 1
                 if now - self._unowned.setdefault(name, now) >= self._grace_s:
-                    _say(f"{name}: its room is gone; it is stopped")
+                    _say(f"{name}: its attempt is over; it is stopped")
                     _end(Engine.here(), name)
         return left
 

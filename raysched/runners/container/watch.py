@@ -43,8 +43,11 @@ class Watch:
             ContainerLost: the container is gone.
         """
         self._enforce()  # a stop may have come before there was anything to stop
+        fresh = self._seen.start_ns is not None
         while True:
-            view = self._listen()
+            # An adopter asks first: of a container that ended before, no news will come.
+            view = self._listen() if fresh else Seen()
+            fresh = True
             state = inspect(self._engine, self._name)
             if not state["State"]["Running"]:
                 if not view.died:  # what happened between the last event and the answer

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import docker
@@ -58,16 +60,19 @@ def rooms(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSCHED_ORPHAN_GRACE_S", "30")
     folder = tmp_path / "rooms"
     yield folder
-    reaper = folder / ".reaper"
-    if reaper.exists():
-        for pid in _holders(reaper):
-            os.kill(pid, 15)
+    for pid in reapers(folder):
+        os.kill(pid, signal.SIGTERM)
 
 
-def _holders(path: Path) -> list[int]:
-    inode = str(path.stat().st_ino)
-    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    return [int(lock[4]) for lock in locks if lock[5].split(":")[-1] == inode and lock[4] != "-1"]
+def reapers(rooms: Path) -> list[int]:
+    """The reapers of these rooms, also those that have only just begun."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if str(rooms).encode() in words and b"raysched.runners.container.reaper" in words:
+                found.append(int(path.parent.name))
+    return found
 
 
 @pytest.fixture
