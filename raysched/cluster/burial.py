@@ -26,8 +26,12 @@ from raysched.runners import watch
 
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 60.0
-NODE_IS_GONE = (exceptions.NodeDiedError, exceptions.TaskUnschedulableError)
-"""What Ray says of a task whose node died, or which was to run on a node that is gone."""
+NO_CONTAINER = (
+    exceptions.NodeDiedError,
+    exceptions.TaskUnschedulableError,  # on a node that is gone
+    exceptions.TaskCancelledError,  # before it began
+)
+"""What Ray says of a task that has left no container to go on with."""
 
 _VERDICTS = {"timed_out": Event.TIME_OUT, "cancelled": Event.CANCEL}
 

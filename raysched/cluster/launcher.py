@@ -14,10 +14,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import ray
@@ -97,7 +97,7 @@ class Launcher:
         self._unsettled: dict[str, None] = {}
         self._serial = 0
         self._codes: dict[str, Any] = {}  # references to large code in Ray's store
-        self._prepared: dict[str, Any] = {}
+        self._prepared: dict[tuple[str, str | None], Any] = {}
         self._lifeline = threading.Event()
         self._mail: queue.SimpleQueue[ReportLetter | tuple[_Task, Future[bytes]]] = (
             queue.SimpleQueue()
@@ -195,7 +195,7 @@ class Launcher:
         for letter in letters:
             if letter.resumed:
                 self._attempts[letter.key] = attempt = _Attempt(letter)
-                self._undertakers.submit(self._seek, letter.key, attempt)
+                self._undertake([letter.key], partial(self._seek, letter.key, attempt))
 
     def _submit(self, attempts: Sequence[_Attempt]) -> None:
         """Give attempts a task; on its node one whose container may be running there."""
@@ -204,24 +204,25 @@ class Launcher:
         task = _Task(serial=self._serial, keys=[each.key for each in letters])
         large = list({each.code_hash: None for each in letters if each.code is None})
         piece = mail.bag((self._setting, task.serial, letters, large))
-        remote = self._prepare(letters[0].shape)
-        if letters[0].node_id:
-            remote = remote.options(**placement.on_node(letters[0].node_id))
+        remote = self._prepare(letters[0].shape, letters[0].node_id)
         ref = remote.remote(piece, *(self._codes[each] for each in large))
         for attempt in attempts:
             attempt.task, attempt.ref, attempt.workers = task, ref, attempt.workers + 1
             self._attempts[attempt.letter.key] = attempt
         ref.future().add_done_callback(lambda done: self._mail.put((task, done)))
 
-    def _prepare(self, shape: str) -> Any:
-        if shape not in self._prepared:
-            self._prepared[shape] = ray.remote(run_orders).options(
+    def _prepare(self, shape: str, node_id: str | None) -> Any:
+        if (shape, node_id) not in self._prepared:
+            options = placement.ray_options(json.loads(shape))
+            if node_id is not None:
+                options = {**options, **placement.on_node(node_id)}
+            self._prepared[shape, node_id] = ray.remote(run_orders).options(
                 name="raysched",
                 max_retries=0,
                 enable_task_events=False,  # the history is ours; Ray keeps 100,000 and no more
-                **placement.ray_options(json.loads(shape)),
+                **options,
             )
-        return self._prepared[shape]
+        return self._prepared[shape, node_id]
 
     def _take_in(self, serial: int, letters: Sequence[ReportLetter]) -> None:
         """Take in what the task of this number tells; what it has told before is passed over."""
@@ -267,12 +268,12 @@ class Launcher:
 
     def _resumes(self, key: str, attempt: _Attempt, error: BaseException) -> bool:
         """Whether an attempt goes on that has lost its worker but perhaps not its container."""
-        if not attempt.letter.resumable or isinstance(error, burial.NODE_IS_GONE):
+        if not attempt.letter.resumable or isinstance(error, burial.NO_CONTAINER):
             return False
         if attempt.workers >= _MOST_WORKERS:
             return False
         attempt.task = attempt.ref = None
-        self._undertakers.submit(self._seek, key, attempt)
+        self._undertake([key], lambda: self._seek(key, attempt))
         return True
 
     def _tell(self, letter: ReportLetter) -> None:
@@ -283,11 +284,29 @@ class Launcher:
 
     # Threads of its own
 
+    def _undertake(self, keys: Sequence[str], work: Callable[[], None]) -> None:
+        """Have a thread see to attempts that lost their worker; they end, whatever happens."""
+
+        def settle() -> None:
+            try:
+                work()
+            except Exception as error:
+                _log.exception("%s cannot be settled", keys[0])
+                with self._lock:
+                    for key in keys:
+                        if key in self._attempts:
+                            self._tell(mail.seal_report(burial.report(key, None, error, None)))
+
+        self._undertakers.submit(settle)
+
     def _bury(self, task: _Task, error: BaseException) -> None:
         """Settle the attempts of a task that Ray knows to have failed."""
         with self._lock:
-            mine = {key: self._attempts[key] for key in task.keys if key in self._attempts}
-        mine = {key: each for key, each in mine.items() if each.task is task}
+            known = {key: self._attempts[key] for key in task.keys if key in self._attempts}
+            mine = {key: each for key, each in known.items() if each.task is task}
+            mine = {k: each for k, each in mine.items() if not self._resumes(k, each, error)}
+        if not mine:
+            return
         started = next((each.started for each in mine.values() if each.started), None)
         try:
             remains = burial.remains(task.keys, started, error)
@@ -298,8 +317,6 @@ class Launcher:
             self._take_in(task.serial, remains.ends)
             for key, attempt in mine.items():
                 if self._attempts.get(key) is not attempt:
-                    continue
-                if key in remains.begun and self._resumes(key, attempt, error):
                     continue
                 if key in remains.begun:
                     ended = burial.report(key, started, error, remains.words)
@@ -365,7 +382,7 @@ class Launcher:
             with self._lock:
                 self._take_in(task.serial, mail.unbag(done.result()))
         else:
-            self._undertakers.submit(self._bury, task, error)
+            self._undertake(task.keys, lambda: self._bury(task, error))
 
     def _acknowledged(self, letters: Sequence[ReportLetter]) -> bool:
         try:

@@ -87,8 +87,8 @@ def read(
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """A table of `read` as an ordinary DataFrame, sorted by time.
 
-    Instants are datetime64[us, UTC], text is `str`, and whole numbers are `Int64`,
-    whether or not one is missing, so that dtypes never depend on the data.
+    Instants are datetime64[us, UTC], text is `str`, whole numbers are `Int64` and truths
+    `boolean`, whether or not one is missing, so that dtypes never depend on the data.
     """
     import pandas as pd
 
@@ -98,8 +98,8 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
             order = [(name, "ascending") for name in dict.fromkeys((time, *keys))]
             table = table.sort_by(order)
             break
-    whole = {pa.int64(): pd.Int64Dtype()}
-    frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get)
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
     return frame
 
 

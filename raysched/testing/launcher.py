@@ -53,6 +53,8 @@ class FakeLauncher:
         self._order = 0
         self._events: list[tuple[datetime, int, str]] = []
         self._acts: dict[str, tuple[Act, datetime]] = {}
+        self._contained: set[str] = set()
+        self._unwatched: dict[str, tuple[Act, datetime]] = {}
         self._untold: dict[tuple[str, str], Report] = {}
         self._told: dict[tuple[str, str], Report] = {}
         self.executions: list[tuple[str, datetime]] = []
@@ -63,11 +65,12 @@ class FakeLauncher:
         return f"launcher-{self._incarnation}"
 
     @property
-    def alive(self) -> frozenset[str]:
+    def alive(self) -> set[str]:
         """The keys of the attempts that have begun and not ended."""
         self._pass_time()
         now = self._clock.now()
-        return frozenset(key for key, (_, start) in self._acts.items() if start <= now)
+        alone = {key for key, (act, start) in self._unwatched.items() if now < start + act.takes}
+        return alone | {key for key, (_, start) in self._acts.items() if start <= now}
 
     def attach(self, epoch: int) -> None:
         """Answer with a `LauncherUp`, and refuse older epochs from now on."""
@@ -75,9 +78,17 @@ class FakeLauncher:
         self._greet = epoch == self._epoch
 
     def launch(self, tasks: Sequence[Sequence[Order]]) -> None:
-        """Begin attempts; one that is known already is left alone."""
+        """Begin attempts; one that is known already is left alone.
+
+        One that is resumed goes on if its container outlived an earlier launcher.
+        """
         for order in (order for task in tasks for order in task):
-            if order.key not in self._known():
+            if order.container is not None:
+                self._contained.add(order.key)
+            if order.resumed and order.key in self._unwatched:
+                act, start = self._acts[order.key] = self._unwatched.pop(order.key)
+                self._at(max(start + act.takes, self._clock.now()), order.key)
+            elif order.key not in self._known():
                 act, now = self._script(order), self._clock.now()
                 self._acts[order.key] = (act, now + act.wait)
                 self._at(now + act.wait, order.key)
@@ -93,8 +104,17 @@ class FakeLauncher:
                 self._tell_end(order.key, stopped, start, self._clock.now())
 
     def die(self) -> None:
-        """Lose every attempt, as a launcher's death does; it is back at once, empty."""
+        """Lose every attempt, as a launcher's death does; it is back at once, empty.
+
+        Containers that have begun go on, and nobody watches them.
+        """
         self._pass_time()
+        now = self._clock.now()
+        self._unwatched |= {
+            key: (act, start)
+            for key, (act, start) in self._acts.items()
+            if key in self._contained and start <= now
+        }
         self._incarnation += 1
         self._events, self._acts, self._untold = [], {}, {}
         self._greet = True

@@ -27,8 +27,9 @@ from raysched.engine.messages import (
     Status,
     TriggerRuns,
 )
-from raysched.engine.runs import GUARD_SLACK
+from raysched.engine.runs import GUARD_SLACK, IMAGE_SLACK
 from raysched.errors import InputError, InvalidParameter, NotFound, StaleEpoch, StoreError
+from raysched.spec.container_job import container
 from raysched.spec.job import job
 from raysched.spec.policies import Retry
 from raysched.spec.schedules import after_end, at, every
@@ -618,6 +619,78 @@ def test_attempts_of_a_dead_launcher_are_lost_and_the_retry_policy_speaks():
     assert runs(world, "job", "status", "attempts") == ends
     assert world.disk.dataset("runs")[0]["reason"] == "the launcher that owned it died"
     assert began(world)[-1] == f"{tough}#2"
+
+
+def a_container(name="box", **options):
+    return container(name, image="busybox:1", command=["true"], **options)
+
+
+def test_a_container_outlives_its_launcher_and_is_watched_again_by_the_next():
+    world = a_world(a_container(), script=long(60))
+    (run,) = trigger(world, "box")
+    pass_time(world, 10 * S)
+    world.launcher.die()
+    pass_time(world, S)
+    assert states(world) == {run: "running"}
+    pass_time(world, H)
+    assert runs(world, "status", "attempts", "duration_s") == [("succeeded", 1, 60.0)]
+    assert began(world) == [f"{run}#1"]
+
+
+def test_a_container_that_ended_while_nobody_watched_is_told_by_the_next_launcher():
+    world = a_world(a_container(), script=long(60))
+    trigger(world, "box")
+    pass_time(world, 10 * S)
+    world.kill_scheduler()
+    world.launcher.die()
+    pass_time(world, H)
+    world.start_scheduler()
+    pass_time(world, S)
+    assert runs(world, "status", "attempts") == [("succeeded", 1)]
+    assert len(began(world)) == 1
+
+
+def test_a_container_that_had_not_begun_when_its_launcher_died_begins_with_the_next():
+    world = a_world(a_container(), script=acting(always=Act(wait=M)))
+    (run,) = trigger(world, "box")
+    pass_time(world, 10 * S)
+    world.launcher.die()
+    pass_time(world, H)
+    assert runs(world, "run_id", "status", "attempts") == [(run, "succeeded", 1)]
+    assert began(world) == [f"{run}#1"]
+
+
+def test_a_cancel_reaches_a_container_whose_launcher_died_before_it_heard_of_it():
+    class Deaf:
+        def __init__(self, inner):
+            self.attach, self.launch, self.inner, self.deaf = (
+                inner.attach,
+                inner.launch,
+                inner,
+                True,
+            )
+
+        def stop(self, orders):
+            if not self.deaf:
+                self.inner.stop(orders)
+            self.deaf = False
+
+    world = a_world(a_container(), script=long(), launcher=Deaf)
+    (run,) = trigger(world, "box")
+    pass_time(world, S)
+    world.ask(Cancel(run_id=run))
+    world.launcher.die()
+    pass_time(world, S)
+    assert runs(world) == [(run, "cancelled")]
+
+
+def test_a_container_is_given_time_for_its_image_before_the_scheduler_ends_it():
+    world = a_world(a_container(timeout="1m", grace="20s"), script=long(100_000))
+    (run,) = trigger(world, "box")
+    pass_time(world, M + GUARD_SLACK + IMAGE_SLACK + 19 * S)
+    assert states(world) == {run: "running"}
+    pass_time(world, 5 * S)
+    assert runs(world) == [(run, "timed_out")]
 
 
 def test_nothing_is_launched_while_no_launcher_answers_and_the_reason_says_so():

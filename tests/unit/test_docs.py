@@ -45,6 +45,7 @@ TYPES = {
     pa.float64(): "float",
     INSTANT: "instant",
     pa.list_(pa.string()): "list of text",
+    pa.bool_(): "bool",
 }
 _BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -32,6 +32,7 @@ VALUES = {
     pa.string(): st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
     pa.float64(): st.floats(allow_nan=False),
+    pa.bool_(): st.booleans(),
     INSTANT: MICROS,
     pa.list_(pa.string()): st.lists(st.text("ab", max_size=3), max_size=3),
 }
@@ -63,7 +64,10 @@ def test_the_columns_are_those_that_users_are_promised():
         "memory_bytes, peak_memory_bytes, cpu_time_s, exit_code, error_type, error_message, "
         "params, result_kind, result_json, result_rows, result_path, image, tags"
     )
-    assert DATASETS["runs"].names == [*promised.split(", "), "timezone", "metrics", "origin"]
+    assert DATASETS["runs"].names == [
+        *promised.split(", "),
+        *("timezone", "metrics", "origin", "oom_killed"),
+    ]
     logs = "run_id, job, attempt, ts, stream, line_no, line, node_ip"
     assert DATASETS["logs"].names == logs.split(", ")
     decisions = "job, slot, decision, reason, run_id, decided_at, schedule, policy"

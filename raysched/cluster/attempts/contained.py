@@ -73,7 +73,13 @@ class ContainedAttempt:
         return log_lines(self._watched.tail())
 
     def run(self) -> Outcome:
-        ending = self._watched.run()
+        try:
+            ending = self._watched.run()
+        except OSError as error:  # the node's disk, not the job
+            reason = f"node {self._here.node_ip} cannot run it: {error}"
+            return Outcome(
+                event=Event.FAIL, reason=reason, error_type="OSError", **where(self._here)
+            )
         facts: dict[str, Any] = {
             **where(self._here),
             "started_at": ending.started_at,

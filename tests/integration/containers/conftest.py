@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import uuid
 from contextlib import suppress
@@ -25,16 +24,10 @@ from raysched.runners.container.options import LABEL
 
 
 @pytest.fixture(scope="session")
-def engine():
+def engine(docker_host):
     """A client of the engine; afterwards nothing of ours is left on it."""
-    own = None
-    if not docker_engine.answers():
-        reason = docker_engine.obstacle()
-        if reason:
-            docker_engine.none(reason)
-        own = docker_engine.Engine(Path(tempfile.mkdtemp(prefix="rs-docker-")))
-        own.start()
-        os.environ["DOCKER_HOST"] = own.address
+    if docker_host:
+        docker_engine.none(docker_host)
     client = docker.APIClient(base_url=os.environ.get("DOCKER_HOST"), version="auto")
     docker_engine.import_base(client)
     dangling = {image["Id"] for image in client.images(filters={"dangling": True})}
@@ -50,9 +43,6 @@ def engine():
                 if tag.startswith("raysched-build:"):
                     client.remove_image(tag, force=True)
         client.close()
-        if own is not None:
-            own.stop()
-            del os.environ["DOCKER_HOST"]
 
 
 @pytest.fixture

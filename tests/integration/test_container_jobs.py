@@ -1,0 +1,188 @@
+"""Container jobs through the scheduler, on a real Ray and a real Docker engine."""
+
+import os
+import random
+import signal
+import time
+
+import docker
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import kill_actor
+
+import docker_engine
+import raysched as rs
+from support import until
+
+LABEL = "raysched.container"
+
+
+@pytest.fixture(scope="module")
+def engine(client, docker_host):
+    if docker_host:
+        docker_engine.none(docker_host)
+    engine = docker.from_env()
+    docker_engine.import_base(engine.api)
+    yield engine
+    until(lambda: ours(engine) == [])
+    engine.close()
+
+
+def ours(engine, **more):
+    return engine.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True, **more)
+
+
+def a_box(name, script, **options):
+    return rs.container(
+        name,
+        image=docker_engine.BASE,
+        command=["sh", "-c", script],
+        **{"num_cpus": 0.1, "memory": "64MiB", **options},
+    )
+
+
+def ran(client, box, **params):
+    client.deploy(box)
+    return client.trigger(box, **params).wait("90s")
+
+
+def lines(client, run):
+    frame = client.logs(run.id)
+    return list(zip(frame.stream, frame.line, strict=True))
+
+
+def workers(client):
+    """Return the processes that are running attempts."""
+    raylet = psutil.Process(client.status()["pid"]).parent()
+    names = {child.pid: " ".join(child.cmdline()) for child in raylet.children()}
+    return [pid for pid, name in names.items() if name.startswith("ray::raysched")]
+
+
+def started(client, box, word="ready"):
+    """Return a run of a job that is under way and has printed `word`."""
+    client.deploy(box)
+    run = client.trigger(box)
+    until(lambda: word in client.logs(run.id).line.tolist())
+    return run
+
+
+def test_a_container_gets_its_parameters_and_leaves_output_and_outcome(client, engine):
+    script = 'echo "$RAYSCHED_RUN_ID $RAYSCHED_ATTEMPT"; echo "$RAYSCHED_PARAMS" >&2'
+    run = ran(client, a_box("hello", script, params={"a": 1}, env={"X": "y"}), b="c d")
+    assert run.status == "succeeded"
+    assert sorted(lines(client, run)) == [
+        ("stderr", '{"a": 1, "b": "c d"}'),
+        ("stdout", f"{run.id} 1"),
+    ]
+    row = client.runs(job="hello").set_index("run_id").loc[run.id]
+    assert row.exit_code == 0
+    assert row.image.startswith("sha256:")
+    assert not row.oom_killed
+
+
+def test_an_exit_code_is_the_outcome_and_the_retry_policy_speaks(client, engine):
+    run = ran(client, a_box("fails", "exit $((2 + RAYSCHED_ATTEMPT))", retries=1))
+    assert (run.status, run.explain()) == ("failed", "exit code 4")
+    attempts = client.attempts(run.id)
+    assert attempts.exit_code.tolist() == [3, 4]
+
+
+def test_a_memory_hog_is_reported_as_out_of_memory(client, engine):
+    run = ran(client, a_box("hog", "head -c 300m /dev/zero | tail", memory="32MiB"))
+    assert run.status == "failed"
+    assert run.explain() == "out of memory (memory=32MiB); exit code 137"
+    assert run.details()["oom_killed"]
+
+
+def test_a_child_without_memory_is_reported_even_where_the_job_went_on(client, engine):
+    script = "(head -c 300m /dev/zero | tail) ; echo survived; exit 0"
+    run = ran(client, a_box("parent", script, memory="32MiB"))
+    assert run.status == "succeeded"
+    assert run.details()["oom_killed"]
+    assert "lack of memory" in run.explain()
+
+
+def test_a_timeout_ends_a_container_that_ignores_sigterm(client, engine):
+    script = "trap '' TERM; echo ready; sleep 600 & wait; sleep 600"
+    run = ran(client, a_box("deaf", script, timeout="1s", grace="1s"))
+    assert (run.status, run.explain()) == ("timed_out", "ran longer than timeout=1s")
+
+
+def test_a_cancelled_container_is_cancelled_and_gone(client, engine):
+    run = started(client, a_box("long", "echo ready; sleep 600"))
+    run.cancel()
+    assert run.wait("60s").status == "cancelled"
+    until(lambda: ours(engine) == [])
+
+
+def test_a_parquet_file_left_in_the_out_folder_is_the_result(client, engine, tmp_path):
+    folder = tmp_path / "image"
+    folder.mkdir()
+    pq.write_table(pa.table({"n": [1, 2, 3]}), folder / "answer.parquet")
+    (folder / "Dockerfile").write_text(
+        f"FROM {docker_engine.BASE}\nCOPY answer.parquet /answer.parquet\n"
+        'CMD ["cp", "/answer.parquet", "/raysched/out/"]\n'
+    )
+    box = rs.container("table", build=str(folder), num_cpus=0.1, memory="64MiB")
+    run = ran(client, box)
+    assert run.status == "succeeded", run.explain()
+    assert run.result().n.tolist() == [1, 2, 3]
+    assert run.details()["result_rows"] == 3
+    assert "build" in set(client.logs(run.id).stream)
+
+
+def test_a_file_that_is_no_parquet_fails_the_run(client, engine):
+    run = ran(client, a_box("liar", "echo nonsense > /raysched/out/x.parquet"))
+    assert run.status == "failed"
+    assert "result is refused" in run.explain()
+
+
+def test_an_image_that_is_nowhere_fails_the_run_with_the_reason(client, engine):
+    box = rs.container("ghost", image="raysched/nowhere:1", pull="never", num_cpus=0.1)
+    run = ran(client, box)
+    assert run.status == "failed"
+    assert "raysched/nowhere:1" in run.explain()
+
+
+def test_a_container_outlives_its_worker_and_is_adopted(client, engine):
+    script = "echo ready; for n in 1 2 3 4 5 6; do sleep 1; echo $n; done"
+    run = started(client, a_box("hardy", script))
+    (container,) = ours(engine)
+    (worker,) = workers(client)
+    os.kill(worker, signal.SIGKILL)
+    assert run.wait("60s").status == "succeeded", run.explain()
+    assert [line for _, line in lines(client, run)] == ["ready", *"123456"]
+    assert client.attempts(run.id).attempt.tolist() == [1]
+    assert container.id not in [each.id for each in ours(engine)]
+
+
+@pytest.mark.parametrize("actor", ["Launcher", "Scheduler"])
+def test_a_container_outlives_the_actors_and_is_adopted(client, engine, actor):
+    script = "echo ready; for n in 1 2 3 4 5 6; do sleep 1; echo $n; done"
+    run = started(client, a_box(f"hardy-{actor.lower()}", script))
+    (container,) = ours(engine)
+    kill_actor(client, actor)
+    assert run.wait("60s").status == "succeeded", run.explain()
+    assert [line for _, line in lines(client, run)] == ["ready", *"123456"]
+    assert client.attempts(run.id).attempt.tolist() == [1]
+    assert container.id not in [each.id for each in ours(engine)]
+
+
+def test_after_a_hundred_runs_with_cancels_and_kills_nothing_is_left(client, engine):
+    box = a_box("swarm", "echo $RAYSCHED_PARAMS; sleep 0.2", overlap="allow", retries=2)
+    client.deploy(box)
+    runs = client.trigger_many(box, [{"n": n} for n in range(100)])
+    dice = random.Random(2026)
+    for n in range(12):
+        running = client.runs(job="swarm", status="running")
+        if len(running) and n % 2:
+            client.cancel(dice.choice(running.run_id.tolist()))
+        elif len(running):
+            os.kill(dice.choice(workers(client)), signal.SIGKILL)
+        time.sleep(dice.uniform(0.2, 0.6))
+    for run in runs:
+        assert run.wait("120s").status in ("succeeded", "cancelled"), run.explain()
+    until(lambda: ours(engine) == [])
+    assert engine.images.list(filters={"dangling": True, "label": "raysched.build"}) == []
