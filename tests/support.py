@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from importlib.abc import MetaPathFinder
 
+import psutil
 import pytest
 
 
@@ -15,6 +18,18 @@ def until(condition, timeout_s=60):
     while not condition():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.05)
+
+
+def kill_actor(client, name: str) -> int:
+    """Kill the process of one of our actors as `kill -9` does, and return its pid."""
+    raylet = psutil.Process(client.status()["pid"]).parent()
+    (pid,) = [
+        process.pid
+        for process in raylet.children()
+        if f"ray::{name}" in " ".join(process.cmdline())
+    ]
+    os.kill(pid, signal.SIGKILL)
+    return pid
 
 
 class _NoRay(MetaPathFinder):

@@ -1,11 +1,9 @@
 """One real local Ray, the scheduler on it, and a Docker engine, for all tests of this folder."""
 
 import os
-import signal
 import tempfile
 from pathlib import Path
 
-import psutil
 import pytest
 
 import docker_engine
@@ -55,15 +53,3 @@ class Marks:
     def lines(self) -> list[str]:
         path = Path(self.path)
         return path.read_text().splitlines() if path.exists() else []
-
-
-def kill_actor(client, name: str) -> int:
-    """Kill the process of one of our actors as `kill -9` does, and return its pid."""
-    raylet = psutil.Process(client.status()["pid"]).parent()
-    (pid,) = [
-        process.pid
-        for process in raylet.children()
-        if f"ray::{name}" in " ".join(process.cmdline())
-    ]
-    os.kill(pid, signal.SIGKILL)
-    return pid

@@ -10,11 +10,10 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import kill_actor
 
 import docker_engine
 import raysched as rs
-from support import until
+from support import kill_actor, until
 
 LABEL = "raysched.container"
 

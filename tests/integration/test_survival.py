@@ -7,10 +7,8 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from conftest import kill_actor
-
 import raysched as rs
-from support import until
+from support import kill_actor, until
 
 
 def slots_between(first, last):
