@@ -16,8 +16,8 @@ $at["month"] == part[2] + 0 && $at["day"] == part[3] + 0 {
     if ("origin" in param && $at["origin"] != param["origin"]) next
     flights[$at["carrier"]]++
     flights[""]++
-    if ($at["dep_time"] == "") count(cancelled)
-    if ($at["arr_delay"] != "" && $at["arr_delay"] < 15) count(on_time)
+    if (missing($at["dep_time"])) count(cancelled)
+    if (!missing($at["arr_delay"]) && $at["arr_delay"] + 0 < 15) count(on_time)
 }
 
 END {
@@ -36,6 +36,10 @@ END {
             carrier, flights[carrier], cancelled[carrier], share(carrier)
         delete flights[carrier]
     }
+}
+
+function missing(value) {
+    return value == "" || value == "NA"
 }
 
 function count(what) {

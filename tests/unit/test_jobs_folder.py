@@ -31,7 +31,8 @@ def lake(jobs, tmp_path_factory):
 
 
 def test_a_scan_finds_the_jobs_and_no_helper(jobs):
-    assert sorted(jobs) == ["daily_delays", "flights_ingest", "hourly_profile", "weather_anomalies"]
+    native = ["daily_delays", "flights_ingest", "hourly_profile", "weather_anomalies"]
+    assert sorted(jobs) == sorted([*native, "carriers", "holidays"])
 
 
 def test_every_job_has_a_schedule_a_timeout_a_tag_and_a_description(jobs):
@@ -107,7 +108,7 @@ def test_a_broken_file_hides_no_other(tmp_path):
     (tmp_path / "jobs" / "a_broken.py").write_text("import raysched\n\ndef oops(:\n")
     (tmp_path / "jobs" / "z_broken.py").write_text("raise SystemExit\n")
     found = scan(tmp_path / "jobs")
-    assert len(found.found) == 4
+    assert len(found.found) == 6
     assert [(fault.file.name, fault.line) for fault in found.faults] == [
         ("a_broken.py", 3),
         ("z_broken.py", 1),

@@ -84,12 +84,14 @@ def _new_home(named: Path | None) -> Path:
 @contextmanager
 def _ray_of_its_own(place: Path) -> Iterator[Any]:
     """Start Ray and a scheduler, and end them on the way out, however that is taken."""
+    from raysched.cli.demo import boxes
     from raysched.cli.demo.cleanup import end
     from raysched.cli.demo.screen import heading
     from raysched.client.connect import connect
 
     # Another cluster that the environment names is none of the demo's business.
     elsewhere = os.environ.pop("RAY_ADDRESS", None)
+    boxes.allow_data()
     try:
         heading(f"starting Ray ({_CPUS} CPUs) and the scheduler in {place}")
         client = connect(place, num_cpus=_CPUS)

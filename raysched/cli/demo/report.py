@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 _DECISIONS = 10
 _LINES = 8
+_SHOWN = {
+    "hourly_profile": "one run, a child process's included",
+    "carriers": "a container",
+}
 
 
 def show(home: Path) -> None:
@@ -73,12 +77,16 @@ def _decisions(decisions: pd.DataFrame) -> None:
 
 
 def _log(logs: pd.DataFrame, runs: pd.DataFrame) -> None:
-    whole = runs[(runs["job"] == "hourly_profile") & (runs["status"] == "succeeded")]
-    if whole.empty:
-        return
-    run_id = whole["run_id"].iloc[0]
-    lines = logs[logs["run_id"] == run_id].sort_values("line_no")["line"].to_list()
-    heading("the output of one run, a child process's included:")
+    for job, what in _SHOWN.items():
+        whole = runs[(runs["job"] == job) & (runs["status"] == "succeeded")]
+        if not whole.empty:
+            heading(f"the output of {what}:")
+            _lines(logs, whole["run_id"].iloc[0])
+
+
+def _lines(logs: pd.DataFrame, run_id: str) -> None:
+    mine = logs[(logs["run_id"] == run_id) & (logs["stream"] != "build")]
+    lines = mine.sort_values("line_no")["line"].to_list()
     show_text(f"  raysched logs {run_id}", "dim")
     cut = lines if len(lines) <= _LINES else [*lines[: _LINES // 2], "...", *lines[-_LINES // 2 :]]
     for line in cut:
