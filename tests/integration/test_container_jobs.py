@@ -130,6 +130,10 @@ def test_a_parquet_file_left_in_the_out_folder_is_the_result(client, engine, tmp
     assert run.result().n.tolist() == [1, 2, 3]
     assert run.details()["result_rows"] == 3
     assert "build" in set(client.logs(run.id).stream)
+    base = engine.images.get(docker_engine.BASE).id
+    assert run.details()["image"].endswith(f" on {docker_engine.BASE}@{base}")
+    again = client.trigger(box).wait("60s")
+    assert again.details()["image"] == run.details()["image"]
 
 
 def test_a_file_that_is_no_parquet_fails_the_run(client, engine):

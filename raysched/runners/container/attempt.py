@@ -243,7 +243,7 @@ class ContainerAttempt:
             oom=bool(state["OOMKilled"]) or seen.oom,
             verdict=verdict,
             started_at=_instant(moment(state["StartedAt"])),
-            image=engine.digest(found["Image"], images.reference(self._task)),
+            image=self._image(engine, found["Image"]),
             results=self._results(),
         )
         finished = _instant(moment(state["FinishedAt"]))
@@ -270,6 +270,12 @@ class ContainerAttempt:
                 fix="set live-restore in the engine's configuration.",
             )
         return replace(ending, **_blame(error))
+
+    def _image(self, engine: Engine, image_id: str) -> str:
+        """Return the image that ran, and the images that it was built upon, by their digests."""
+        ran = engine.digest(image_id, images.reference(self._task))
+        upon = images.bases(self._task, self._rooms / LOCKS)
+        return " on ".join([ran, *upon])
 
     def _results(self) -> tuple[Path, ...]:
         """Return the result files: regular ones, as a link would lead out of the room."""

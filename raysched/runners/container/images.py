@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from raysched.spec.container import Pull
 
 _LONGEST_S = 3600.0  # a build or pull that says nothing for so long hangs
 _GLANCE_S = 0.1
+_FROM = re.compile(r"^Step \d+/\d+ : FROM (?:--\S+ )?(\S+)")
 _MADE = re.compile(r"^ ---> ([0-9a-f]{12,64})$")
 
 
@@ -78,7 +80,8 @@ def fetch(
             if container.build is None:
                 _pull(engine, task, image, output, ended)
             else:
-                _build(engine, task, image, output, ended)
+                found = _build(engine, task, image, output, ended)
+                _bases_file(locks, image).write_text(json.dumps(found))
         except (Away, Quiet) as error:
             if ended():
                 raise Interrupted from error
@@ -89,7 +92,25 @@ def fetch(
             ) from error
 
 
-def _build(engine: Engine, task: Task, tag: str, output: Output, ended: Callable[[], bool]) -> None:
+def bases(task: Task, locks: Path) -> Sequence[str]:
+    """Return what a task's image was built upon on this node: `name:tag@sha256:…` each.
+
+    Empty for an image that was not built here, or not by raysched.
+    """
+    with suppress(OSError, ValueError):
+        found: list[str] = json.loads(_bases_file(locks, reference(task)).read_text())
+        return found
+    return ()
+
+
+def _bases_file(locks: Path, image: str) -> Path:
+    return locks / f"{hashlib.sha256(image.encode()).hexdigest()[:32]}.bases"
+
+
+def _build(
+    engine: Engine, task: Task, tag: str, output: Output, ended: Callable[[], bool]
+) -> list[str]:
+    """Build an image, and return the images of its FROMs by their digests."""
     build = task.container.build
     assert build
     output.say(f"building the image {tag} from {build.dockerfile}")
@@ -110,6 +131,7 @@ def _build(engine: Engine, task: Task, tag: str, output: Output, ended: Callable
         server = login.pop("serveraddress", "https://index.docker.io/v1/")
         headers["X-Registry-Config"] = encode_header({server: login}).decode()
     made: list[str] = []
+    steps: list[str] = []
     fault = ""
     try:
         stream = engine.stream(
@@ -124,6 +146,7 @@ def _build(engine: Engine, task: Task, tag: str, output: Output, ended: Callable
                 for line in filter(str.strip, lines):
                     output.say(line, build=True)
                     made += _MADE.findall(line)
+                    steps.append(line)
     except Refused as error:
         fault = str(error)
     finally:
@@ -135,6 +158,20 @@ def _build(engine: Engine, task: Task, tag: str, output: Output, ended: Callable
             why=fault[:1000],
             fix="the lines of the build are in the run's log, above this one.",
         )
+    return [
+        f"{name}@{engine.digest(engine.image(image)['Id'], name).rpartition('@')[2]}"
+        for name, image in _froms(steps)
+    ]
+
+
+def _froms(steps: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the images that a build began its stages from, and the ids that they had."""
+    found = []
+    for step, then in pairwise(steps):
+        name, id_ = _FROM.match(step), _MADE.match(then)
+        if name and id_:
+            found.append((name[1], id_[1]))
+    return found
 
 
 def _discard(engine: Engine, made: Sequence[str]) -> None:
