@@ -128,7 +128,7 @@ class ContainerAttempt:
             seen, complete, state = watch.to_the_end()
         finally:
             self._meter.stop()
-            listener.finish(restarted=not complete)
+            listener.finish()
         return self._outcome(engine, launched, seen, complete, state)
 
     @property

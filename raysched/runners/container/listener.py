@@ -22,30 +22,27 @@ class Listener(threading.Thread):
         self._engine, self._container, self._output = engine, container, output
         self._over = threading.Event()
         self._stream: Stream | None = None
-        self._whole = False
-        self._broken = False
 
     def run(self) -> None:
         """Read; after a break, read on."""
         pause = _PAUSE_S / 10
         while not self._over.is_set():
-            self._whole = self._read(follow=True)
-            self._broken |= not self._whole
+            whole = self._read(follow=True)
             # The stream of a container that goes on may end well, with its engine.
-            self._over.wait(_PAUSE_S if self._whole else pause)
+            self._over.wait(_PAUSE_S if whole else pause)
             pause = min(1.0, pause * 2)
 
-    def finish(self, *, restarted: bool) -> None:
+    def finish(self) -> None:
         """The container is over: take in the rest of its log."""
         self._over.set()
         self.join(_LAST_S)
         if self.is_alive():
-            self._broken = True
             if self._stream is not None:
                 self._stream.abort()
             self.join(_LAST_S)
-        if restarted or self._broken or not self._whole:
-            self._read(follow=False)
+        # Also after a stream that ended well: the engine ends some before a last line
+        # that has no newline. Once the container's death is told, its log is complete.
+        self._read(follow=False)
 
     def _read(self, *, follow: bool) -> bool:
         """Read a stream to its end, and say whether that is the log's."""
