@@ -75,5 +75,8 @@ def processor_seconds() -> dict[str, float]:
 def where(before: dict[str, float], after: dict[str, float], runs: int) -> str:
     """Return the processor time between two readings, by role, in ms a run."""
     spent = {role: (after[role] - before.get(role, 0)) / runs * 1000 for role in after}
-    parts = [f"{role} {ms:.2f}" for role, ms in sorted(spent.items(), key=lambda item: -item[1])]
-    return f"{sum(spent.values()):.2f} = " + " + ".join(part for part in parts)
+    # A process that ended in between took its seconds with it: its role's are not known.
+    known = {role: ms for role, ms in spent.items() if ms >= 0}
+    parts = [f"{role} {ms:.2f}" for role, ms in sorted(known.items(), key=lambda item: -item[1])]
+    parts += [f"{role} unknown" for role in spent if role not in known]
+    return f"{sum(known.values()):.2f} = " + " + ".join(parts)
