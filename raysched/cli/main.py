@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raysched.cli import cluster, demo, jobs, runs
+from raysched.cli import cluster, demo, deploy, jobs, logs, runs, slots, trigger
 from raysched.cli.output import say, say_error
 from raysched.errors import (
     InputError,
@@ -80,19 +80,19 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "up": cluster.up,
     "down": cluster.down,
     "status": cluster.status,
-    "check": jobs.check,
-    "deploy": jobs.deploy,
+    "check": deploy.check,
+    "deploy": deploy.deploy,
     "delete": jobs.delete,
     "jobs": jobs.list_jobs,
     "job": jobs.show_job,
     "pause": jobs.pause,
     "resume": jobs.resume,
-    "next": jobs.next_slots,
-    "cron": jobs.cron,
-    "trigger": runs.trigger,
+    "next": slots.next_slots,
+    "cron": slots.cron,
+    "trigger": trigger.trigger,
     "runs": runs.list_runs,
     "run": runs.show_run,
-    "logs": runs.logs,
+    "logs": logs.logs,
     "decisions": runs.decisions,
     "explain": runs.explain,
     "cancel": runs.cancel,
