@@ -1,195 +1,175 @@
-"""Commands about job files: check them, and deploy them."""
+"""The command that deploys job files, or says what a deploy would change."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import redirect_stdout
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raysched.cli.check import JOBS, Folder, say_faults, scan_of
 from raysched.cli.options import Home, Output, connected
-from raysched.cli.output import Column, Format, say, say_next, show_rows
-from raysched.cli.text import instant, plain_rows
-from raysched.errors import NotFound
+from raysched.cli.output import Column, Format, say, say_next, show_rows, show_text
+from raysched.cli.text import instant, listed, plain_rows
+from raysched.errors import InputError
 
 if TYPE_CHECKING:
     from raysched.client import Client
-    from raysched.client.folder import Scan
-    from raysched.spec.job import JobSpec
 
-Folder = Annotated[Path, typer.Argument(metavar="[PATH]", help="A folder of job files, or one.")]
-_JOBS = Path("jobs")
-
-
-def check(path: Folder = _JOBS, output: Output = Format.TABLE) -> None:
-    """Check job files, without a cluster.
-
-    Shows every fault with its file and line, and every job's next slot. Exit 2 if there is
-    a fault. Whether a function can be sent to a worker is checked by `deploy --plan`, which
-    needs Ray.
-    """
-    scan = _scan(path)
-    rows = [_checked(found.job.spec, found.file) for found in scan.found]
-    rows += [
-        {"job": None, "file": str(fault.file), "line": fault.line, "fault": fault.error}
-        for fault in scan.faults
-    ]
-    if output is Format.TABLE:
-        good = [row for row in rows if row["job"]]
-        columns = [
-            Column("job", "job"),
-            Column("next slot", "next"),
-            Column("schedule", "schedule", tight=True),
-            Column("file", "file", tight=True),
-        ]
-        cells = [
-            {
-                **row,
-                "next": instant(row["next_slot"], row["timezone"]) or "when triggered",
-                "file": _short(Path(row["file"])),
-            }
-            for row in good
-        ]
-        show_rows(good, columns, output, cells=cells)
-    else:
-        whole = dict.fromkeys(_checked_columns)
-        show_rows([{**whole, **row} for row in rows], [], output)
-    _say_faults(scan)
-    say(f"{len(scan.found)} job(s), {len(scan.faults)} fault(s) in {path}.")
-    if scan.faults:
-        raise typer.Exit(2)
-    say_next("deploy", path)
-
-
-_checked_columns = ("job", "file", "line", "schedule", "timezone", "next_slot", "fault")
-
-
-def _checked(spec: JobSpec, file: Path) -> dict[str, Any]:
-    return {
-        "job": spec.name,
-        "file": str(file),
-        "schedule": spec.schedule_text,
-        "timezone": spec.timezone,
-        "next_slot": _first_slot(spec),
-    }
-
-
-def _first_slot(spec: JobSpec) -> datetime | None:
-    from raysched.spec.schedules import next_slot
-
-    now = datetime.now(UTC)
-    return next_slot(spec.schedules, now, now)
-
-
-def _scan(path: Path) -> Scan:
-    from raysched.client.folder import scan
-
-    with redirect_stdout(sys.stderr):  # what a job file prints when imported is no result
-        found = scan(path)
-    if not found.found and not found.faults:
-        raise NotFound(
-            f"no job is declared in {path}.",
-            why="no file there, helpers aside, has @rs.job or rs.container or is a job.toml.",
-            fix="name the folder of your job files.",
-        )
-    return found
-
-
-def _say_faults(scan: Scan) -> None:
-    for fault in scan.faults:
-        place = f"{_short(fault.file)}:{fault.line}" if fault.line else _short(fault.file)
-        what, _, rest = fault.error.partition("\n")
-        say(f"{place}: {what}", "red")
-        if rest.strip():
-            say(rest)
-
-
-def _short(file: Path) -> str:
-    """Return a path as seen from here, if that is shorter."""
-    try:
-        return str(file.relative_to(Path.cwd()))
-    except ValueError:
-        return str(file)
+_RUNS = 3  # of a job that are named before the rest is counted
 
 
 def deploy(
-    path: Folder = _JOBS,
+    path: Folder = JOBS,
+    *,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would change, and change nothing.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete the jobs that are not there; asks before.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Prune without asking.")] = False,
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Deploy the jobs of a folder or file.
 
     All of them, or none if one is refused. A redeploy resets nothing: a paused job stays
-    paused, a decided slot decided.
+    paused, a decided slot decided, a run under way on its version.
     """
-    scan = _scan(path)
+    scan = scan_of(path)
     if scan.faults:
-        _say_faults(scan)
+        say_faults(scan)
         say(f"{len(scan.faults)} fault(s) in {path}: nothing was deployed.")
         raise typer.Exit(2)
     client = connected(home)
-    rows = _plan(client, scan) if plan else _deploy(client, path)
+    if plan:
+        _show_plan(_planned(client, path, prune), path, prune, output)
+        return
+    doomed = _doomed(client, path, yes) if prune else []
+    with redirect_stdout(sys.stderr):
+        rows = plain_rows(client.deploy(path, delete=doomed))
     zones = {found.job.name: found.job.spec.timezone for found in scan.found}
     _show_deployed(rows, zones, output)
-    changed = sum(row["action"] != "unchanged" for row in rows)
-    if plan:
-        say(f"{changed} of {len(rows)} job(s) would change; nothing was changed.")
-        say_next("deploy", path)
-    else:
-        same = len(rows) - changed
-        say(f"deployed {changed} job(s)" + (f"; {same} unchanged." if same else "."))
-        say_next("trigger", rows[0]["job"], "--wait") if changed else say_next("next")
 
 
-def _deploy(client: Client, path: Path) -> list[dict[str, Any]]:
+def _planned(client: Client, path: Path, prune: bool) -> list[dict[str, Any]]:
     with redirect_stdout(sys.stderr):
-        return plain_rows(client.deploy(path))
+        return plain_rows(client.plan(path, prune=prune))
 
 
-def _plan(client: Client, scan: Scan) -> list[dict[str, Any]]:
-    from raysched.runners.pinned import pin
+def _doomed(client: Client, path: Path, yes: bool) -> list[str]:
+    """Return the jobs to delete, once the user has agreed to just these.
 
-    deployed = {row["job"]: row for row in plain_rows(client.jobs())}
-    rows: list[dict[str, Any]] = []
-    for found in scan.found:
-        spec = found.job.spec
-        pinned = pin(found.job, scan.folder)
-        version, old = spec.version(pinned.code_hash), deployed.get(spec.name)
-        same = old is not None and old["version"] == version
-        rows.append(
-            {
-                "job": spec.name,
-                "version": version,
-                "action": "created" if old is None else "unchanged" if same else "updated",
-                "paused": bool(old and old["paused"]),
-                "next_slot": None if old and old["paused"] else _first_slot(spec),
-                "warnings": [],
-            }
+    Raises:
+        InputError: nobody is there to be asked.
+    """
+    rows = [row for row in _planned(client, path, prune=True) if row["action"] == "deleted"]
+    names = [row["job"] for row in rows]
+    if not rows or yes:
+        return names
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"{len(rows)} job(s) would be deleted: {listed(names)}.",
+            why=f"they are deployed and not in {path}, and there is no terminal to ask at.",
+            fix="look with --plan --prune, then add --yes.",
         )
-    return rows
+    for row in rows:
+        say(f"{row['job']} will be deleted" + _of_its_runs(row), "red")
+    if not typer.confirm(f"Delete {len(rows)} job(s)?", err=True):
+        say("nothing was changed.")
+        raise typer.Exit(130)
+    return names
+
+
+def _of_its_runs(row: dict[str, Any]) -> str:
+    told = [f"waiting run {run} is cancelled" for run in row["cancelled"][:_RUNS]]
+    told += [f"run {run} goes on to its end" for run in row["go_on"][:_RUNS]]
+    more = len(row["cancelled"]) + len(row["go_on"]) - len(told)
+    told += [f"and {more:,} more run(s)"] if more else []
+    return f"; {'; '.join(told)}." if told else "; its history stays."
+
+
+# --- what would change
+
+
+def _show_plan(rows: list[dict[str, Any]], path: Path, prune: bool, form: Format) -> None:
+    changed = [row for row in rows if row["action"] != "unchanged"]
+    if form is Format.TABLE:
+        _show_changes(changed)
+    else:
+        show_rows(rows, [], form)
+    for row in changed:
+        for warning in row["warnings"]:
+            say(f"{row['job']}: {warning}", "yellow")
+        if row["go_on"] or row["cancelled"]:
+            say(f"{row['job']}" + _of_its_runs(row).replace(";", ":", 1))
+    say(f"{_counted(rows)}; nothing was changed.")
+    say_next("deploy", path, *["--prune"] * prune)
+
+
+def _show_changes(changed: list[dict[str, Any]]) -> None:
+    cells = [
+        {
+            "job": row["job"],
+            "action": row["action"],
+            "before": _slot(row, "next_slot_before") if row["version_before"] else "",
+            "after": _slot(row, "next_slot") if row["version"] else "",
+        }
+        for row in changed
+    ]
+    columns = [
+        Column("job", "job"),
+        Column("action", "action"),
+        Column("next slot now", "before"),
+        Column("next slot then", "after"),
+    ]
+    show_rows(cells, columns, Format.TABLE)
+    fields = [{"job": row["job"], **each} for row in changed for each in row["changes"]]
+    if fields:
+        show_text("")
+        columns = [Column("job", "job"), Column("changes", "field")]
+        columns += [Column("from", "before", fold=True), Column("to", "after", fold=True)]
+        show_rows(fields, columns, Format.TABLE)
+
+
+def _slot(row: dict[str, Any], name: str) -> str:
+    return "paused" if row["paused"] else instant(row[name], row["timezone"]) or "when triggered"
+
+
+def _counted(rows: list[dict[str, Any]]) -> str:
+    count = Counter(row["action"] for row in rows)
+    order = ("created", "updated", "deleted", "unchanged")
+    return ", ".join(f"{count[name]:,} {name}" for name in order if count[name]) or "no job"
+
+
+# --- what was changed
 
 
 def _show_deployed(rows: list[dict[str, Any]], zones: dict[str, str], form: Format) -> None:
+    changed = [row for row in rows if row["action"] != "unchanged"]
     columns = [
         Column("job", "job"),
         Column("action", "action"),
         Column("version", "version"),
         Column("next slot", "next", tight=True),
     ]
-    cells = [{**row, "next": _next_text(row, zones.get(row["job"], "UTC"))} for row in rows]
-    show_rows(rows, columns, form, cells=cells)
+    cells = [{**row, "next": _next_text(row, zones.get(row["job"], "UTC"))} for row in changed]
+    show_rows(changed if form is Format.TABLE else rows, columns, form, cells=cells)
     for row in rows:
         for warning in row["warnings"]:
             say(f"{row['job']}: {warning}", "yellow")
+    say(f"deployed: {_counted(rows)}.")
+    alive = [row["job"] for row in changed if row["action"] != "deleted"]
+    say_next("trigger", alive[0], "--wait") if alive else say_next("next")
 
 
 def _next_text(row: dict[str, Any], zone: str) -> str:
+    if row["action"] == "deleted":
+        return ""
     if row["paused"]:
         return "paused"
     return instant(row["next_slot"], zone) or "when triggered"

@@ -10,7 +10,7 @@ import typer
 
 from raysched.cli.options import All, Home, Name, Output, connected
 from raysched.cli.output import MOST, Column, Format, say, say_next, show_facts, show_rows
-from raysched.cli.text import instant, plain_rows
+from raysched.cli.text import instant, listed, plain_rows
 from raysched.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def pause(
     """
     client = connected(home)
     done = client.pause(*_chosen(client, names, tag, every), note=note)
-    say(f"paused {_listed(done)}" + (f": {note}" if note else "."))
+    say(f"paused {listed(done)}" + (f": {note}" if note else "."))
     say_next("resume", *_again(done, tag, every))
 
 
@@ -138,7 +138,7 @@ def resume(
     """
     client = connected(home)
     done = client.resume(*_chosen(client, names, tag, every))
-    say(f"resumed {_listed(done)}.")
+    say(f"resumed {listed(done)}.")
     say_next("next")
 
 
@@ -165,8 +165,3 @@ def _again(names: Sequence[str], tag: str | None, every: bool) -> Iterable[str]:
     if every:
         return ["--all"]
     return ["--tag", tag] if tag else names
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{len(names):,} jobs: {shown}, ..."

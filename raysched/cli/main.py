@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raysched.cli import cluster, demo, deploy, jobs, logs, runs, slots, trigger
+from raysched.cli import check, cluster, demo, deploy, jobs, logs, runs, slots, trigger
 from raysched.cli.output import say, say_error
 from raysched.errors import (
     InputError,
@@ -80,7 +80,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "up": cluster.up,
     "down": cluster.down,
     "status": cluster.status,
-    "check": deploy.check,
+    "check": check.check,
     "deploy": deploy.deploy,
     "delete": jobs.delete,
     "jobs": jobs.list_jobs,

@@ -40,6 +40,7 @@ _STYLES = {
     "failed": "bold red",
     "timed_out": "bold red",
     "lost": "bold red",
+    "deleted": "red",
     "missed": "red",
     "cancelled": "magenta",
     "skipped": "magenta",
@@ -60,12 +61,14 @@ class Format(StrEnum):
 class Column:
     """A column of a table: its header, and the key of the rows' values.
 
-    A `tight` one is cut to what the terminal has left; any other is shown whole.
+    A `tight` one is cut to what the terminal has left, a `fold` one goes on in further
+    lines; any other is shown whole.
     """
 
     header: str
     key: str
     tight: bool = False
+    fold: bool = False
     right: bool = False
 
 
@@ -164,7 +167,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -
     for column in columns:
         table.add_column(
             column.header,
-            no_wrap=not column.tight,
+            no_wrap=not (column.tight or column.fold),
             overflow="ellipsis" if column.tight else "fold",
             justify="right" if column.right else "left",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -85,6 +86,12 @@ def length(seconds: float | None) -> str:
             least = whole % size // smaller
             return f"{whole // size}{unit}" + (f" {least}{rest}" if least else "")
     return f"{whole // 60}m" + (f" {whole % 60}s" if whole % 60 else "")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return a few names, or how many there are and the first of them."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{len(names):,} jobs: {shown}, ..."
 
 
 def size(count: float | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,23 +48,48 @@ class Client:
         url: str | None = self._where["state_url"]
         return url
 
-    def deploy(self, *jobs: DeclaredJob | str | Path) -> pd.DataFrame:
+    def deploy(
+        self, *jobs: DeclaredJob | str | Path, delete: Sequence[DeclaredJob | str] = ()
+    ) -> pd.DataFrame:
         """Deploy jobs, or every job of a folder; all of them or, if one is refused, none.
 
-        Returns one row a job: `job, version, action` (created, updated or unchanged),
-        `paused, next_slot, warnings`.
+        `delete` names jobs to delete in the same step; one that is gone already counts as
+        deleted. Returns one row a job: `job, version, action` (created, updated, unchanged
+        or deleted), `paused, next_slot, warnings`.
 
         Raises:
             DeclarationError: a job or a file is refused.
             NotPicklable: a function cannot be sent to a worker.
         """
-        deployments: list[messages.Deployment] = []
-        for each in jobs:
-            deployments += _of_folder(each) if isinstance(each, str | Path) else [_of_job(each)]
-        rows = self._handle.ask(messages.Deploy(deployments=deployments))
+        others = [_name(job) for job in delete]
+        rows = self._handle.ask(messages.Deploy(deployments=_deployments(jobs), delete=others))
         misfits = self._handle.call("misfits", [row["job"] for row in rows])
         for row in rows:
             row["warnings"] += [misfits[row["job"]]] if row["job"] in misfits else []
+        return _frame(rows)
+
+    def plan(self, *jobs: DeclaredJob | str | Path, prune: bool = False) -> pd.DataFrame:
+        """Return what `deploy` would do, and do nothing; with `prune`, what it would if every
+        other job were deleted.
+
+        One row a job: `job, action, version_before, version, changes` (field, before and
+        after of each), `paused, timezone, next_slot_before, next_slot`, the runs that would
+        be `cancelled` and those that would `go_on`, and `warnings`.
+
+        Raises:
+            DeclarationError: a job or a file is refused.
+            NotPicklable: a function cannot be sent to a worker.
+        """
+        import ray
+
+        from raysched.cluster.placement import misfit
+
+        found = [replace(each, code=b"") for each in _deployments(jobs)]
+        rows = self._handle.ask(messages.Plan(deployments=found, prune=prune))
+        nodes = ray.nodes()
+        for each, row in zip(found, rows, strict=False):  # those to delete come last
+            why = misfit(each.spec.name, each.spec.resources, nodes)
+            row["warnings"] += [why] if why else []
         return _frame(rows)
 
     def delete(self, job: DeclaredJob | str) -> dict[str, Any]:
@@ -283,6 +309,13 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of the scheduler at {self.home}>"
+
+
+def _deployments(jobs: Sequence[DeclaredJob | str | Path]) -> list[messages.Deployment]:
+    found: list[messages.Deployment] = []
+    for each in jobs:
+        found += _of_folder(each) if isinstance(each, str | Path) else [_of_job(each)]
+    return found
 
 
 def _of_job(job: object, folder: Path | None = None) -> messages.Deployment:

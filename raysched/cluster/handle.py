@@ -90,6 +90,8 @@ class SchedulerHandle:
                 arguments = tuple(_again(argument) for argument in arguments)
             except ray.exceptions.ActorDiedError as error:
                 raise self._gone(error) from None
+            except ray.exceptions.RayTaskError as error:
+                raise _broken(error) from error
         if isinstance(answer, RayschedError):
             raise answer
         return answer
@@ -111,3 +113,13 @@ class SchedulerHandle:
             why=" ".join(lines)[:600],
             fix="see `raysched status`; start it again with `raysched up`.",
         )
+
+
+def _broken(error: ray.exceptions.RayTaskError) -> ClusterError:
+    """Return what to tell of an answer that is a traceback: mostly, versions that differ."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ClusterError(
+        "the scheduler could not answer.",
+        why=lines[-1][:600] if lines else type(error).__name__,
+        fix="see `raysched doctor`: its version of raysched may be another than yours.",
+    )

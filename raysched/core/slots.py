@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from raysched.core.model import Decision, Verdict
+from raysched.core.ports import JobRecord
 from raysched.spec.job import JobSpec
 from raysched.spec.policies import Catchup, Overlap
 from raysched.spec.schedules import AfterEnd, last_slot, next_slot
@@ -41,6 +42,17 @@ class JobView:
     last_end: datetime
     pause: str | None = None
     unfinished: Sequence[str] = ()
+
+
+def view_of(record: JobRecord, unfinished: Sequence[str]) -> JobView:
+    """Return what decisions about a job's slots look at, of its record and unfinished runs."""
+    return JobView(
+        spec=record.current.spec,
+        decided=record.decided,
+        last_end=record.last_end,
+        pause=record.pause,
+        unfinished=tuple(unfinished),
+    )
 
 
 def settle(view: JobView, now: datetime) -> list[Verdict]:

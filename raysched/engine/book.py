@@ -18,7 +18,7 @@ from raysched.core.model import Run
 from raysched.core.orders import Order, Shape
 from raysched.core.ports import Changes, JobRecord, Snapshot, StopOrder, Version
 from raysched.core.sharing import Pace
-from raysched.core.slots import JobView, next_due
+from raysched.core.slots import JobView, next_due, view_of
 from raysched.core.timetable import Timetable
 from raysched.errors import NotFound
 from raysched.spec.job import JobSpec
@@ -98,14 +98,7 @@ class Book:
 
     def view(self, name: str) -> JobView:
         """Return what decisions about the job's slots look at."""
-        record = self.jobs[name]
-        return JobView(
-            spec=record.current.spec,
-            decided=record.decided,
-            last_end=record.last_end,
-            pause=record.pause,
-            unfinished=tuple(self.unfinished.get(name, ())),
-        )
+        return view_of(self.jobs[name], tuple(self.unfinished.get(name, ())))
 
     def put_run(self, run: Run) -> Run:
         """Keep a new or changed run."""

@@ -188,7 +188,8 @@ class Engine:
             return error
 
     _ANSWERS: Mapping[type, Callable[[Engine, Any, datetime], Any]] = {
-        messages.Deploy: lambda self, m, now: jobs.deploy(self._book, m.deployments, now),
+        messages.Deploy: lambda self, m, now: jobs.deploy(self._book, m.deployments, m.delete, now),
+        messages.Plan: lambda self, m, now: views.plan(self._book, m, now),
         messages.Delete: lambda self, m, now: jobs.delete(self._book, m.job, now),
         messages.TriggerRuns: lambda self, m, now: jobs.trigger(
             self._book, m, self._store.has_run, now

@@ -9,11 +9,13 @@ from typing import Any
 
 from raysched.core import records
 from raysched.core.model import Decision, Stop, Trigger, Verdict, manual_run_id, slot_run_id
-from raysched.core.ports import JobRecord, Version
-from raysched.core.slots import counted_from, next_due, replaced, settle
+from raysched.core.plan import Action, Change, change
+from raysched.core.ports import Version
+from raysched.core.slots import counted_from, replaced, settle
 from raysched.engine import runs
 from raysched.engine.book import Book
 from raysched.engine.messages import Deployment, TriggerRuns
+from raysched.errors import InputError
 from raysched.spec.units import instant, iso
 
 
@@ -59,53 +61,70 @@ def _fire(book: Book, name: str, verdict: Verdict, now: datetime) -> str:
     return run_id
 
 
-def deploy(book: Book, deployments: Sequence[Deployment], now: datetime) -> list[dict[str, Any]]:
-    """Deploy jobs and return, for each, what was done.
+def deploy(
+    book: Book, deployments: Sequence[Deployment], delete_too: Sequence[str], now: datetime
+) -> list[dict[str, Any]]:
+    """Deploy jobs, delete others, and return, for each, what was done.
 
-    A changed job keeps its pause and its decided slots: slots of the old schedule up
-    to now are settled before, those of the new one count from now on.
+    Raises:
+        InputError: a job is to be deployed and to be deleted.
     """
-    return [_deploy(book, each, now) for each in deployments]
+    both = {each.spec.name for each in deployments} & set(delete_too)
+    if both:
+        raise InputError(
+            f"job {min(both)!r} is to be deployed and to be deleted.",
+            fix="leave it out of one of the two.",
+        )
+    done = [_deploy(book, each, now) for each in deployments]
+    return done + [_delete(book, name, now) for name in dict.fromkeys(delete_too)]
 
 
 def _deploy(book: Book, deployment: Deployment, now: datetime) -> dict[str, Any]:
+    spec = deployment.spec
+    done = planned(book, deployment, now)
+    assert done.after
+    if done.action is not Action.UNCHANGED:
+        book.put_version(done.after.current, deployment.code)
+        book.dispatch.set_limit(spec.name, spec.limit)
+        book.put_job(done.after)
+    return {
+        "job": spec.name,
+        "version": done.after.current.version,
+        "action": str(done.action),
+        "paused": done.after.pause is not None,
+        "next_slot": done.slots[1],
+        "warnings": warnings(done),
+    }
+
+
+def planned(book: Book, deployment: Deployment, now: datetime) -> Change:
+    """Return what a deploy makes of a job."""
     spec = deployment.spec
     version = Version(
         spec=spec,
         code_hash=deployment.code_hash,
         version=spec.version(deployment.code_hash),
     )
-    old = book.jobs.get(spec.name)
-    if old and old.current.version == version.version:
-        return _deployed(book, "unchanged", old)
-    record = JobRecord(
-        current=version,
-        deployed_at=now,
-        decided=max(now, old.decided) if old else now,
-        last_end=old.last_end if old else now,
-        pause=old.pause if old else None,
-    )
-    book.put_version(version, deployment.code)
-    book.dispatch.set_limit(spec.name, spec.limit)
-    book.put_job(record)
-    _keep_going(book, spec.name, now)
-    return _deployed(book, "updated" if old else "created", record)
+    return change(book.jobs.get(spec.name), version, tuple(book.unfinished.get(spec.name, ())), now)
 
 
-def _deployed(book: Book, action: str, record: JobRecord) -> dict[str, Any]:
-    spec = record.current.spec
-    upcoming = next_due(book.view(spec.name))
-    warnings = []
-    if spec.schedules and upcoming is None and not book.unfinished.get(spec.name):
-        warnings.append(f"its schedule names no instant after {iso(record.decided)}")
-    return {
-        "job": spec.name,
-        "version": record.current.version,
-        "action": action,
-        "paused": record.pause is not None,
-        "next_slot": upcoming,
-        "warnings": warnings,
-    }
+def warnings(done: Change) -> list[str]:
+    """Return what the user should know of a job as it is after a deploy."""
+    after = done.after
+    if after and after.current.spec.schedules and not done.slots[1] and not done.unfinished:
+        return [f"its schedule names no instant after {iso(after.decided)}"]
+    return []
+
+
+def _delete(book: Book, name: str, now: datetime) -> dict[str, Any]:
+    row = {"job": name, "version": None, "action": str(Action.DELETED), "paused": False}
+    if name not in book.jobs:
+        return {**row, "next_slot": None, "warnings": []}
+    row["version"] = book.jobs[name].current.version
+    gone = delete(book, name, now)
+    told = [f"waiting run {run} is cancelled" for run in gone["cancelled"]]
+    told += [f"run {run} goes on to its end" for run in gone["running"]]
+    return {**row, "next_slot": None, "warnings": told}
 
 
 def delete(book: Book, name: str, now: datetime) -> dict[str, Any]:
@@ -115,11 +134,18 @@ def delete(book: Book, name: str, now: datetime) -> dict[str, Any]:
         NotFound: no job has this name.
     """
     book.job(name)
-    waiting = [run for run in book.unfinished.get(name, ()) if book.runs[run].launcher is None]
+    waiting = runs_of(book, name)[0]
     for run_id in waiting:
         runs.request_stop(book, run_id, Stop.CANCELLED, "its job was deleted", now)
     book.drop_job(name)
     return {"job": name, "cancelled": waiting, "running": list(book.unfinished.get(name, ()))}
+
+
+def runs_of(book: Book, name: str) -> tuple[list[str], list[str]]:
+    """Return a job's unfinished runs: those that wait, and those that are launched."""
+    found = [book.runs[run] for run in book.unfinished.get(name, ())]
+    waiting = [run.run_id for run in found if run.launcher is None]
+    return waiting, [run.run_id for run in found if run.launcher is not None]
 
 
 def trigger(

@@ -26,9 +26,25 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """Deploy jobs, all or none. Reply: a list of dicts, one a job, with what was done."""
+    """Deploy jobs, and delete others, all or none.
+
+    Reply: a list of dicts, one a job, with what was done. A job to delete that is gone
+    already counts as deleted, so that the message may be told twice.
+    """
 
     deployments: Sequence[Deployment]
+    delete: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `Deploy` would do; with `prune`, also delete every job that is not among them.
+
+    Reply: a list of dicts, one a job. Nothing is changed, and no code need be sent.
+    """
+
+    deployments: Sequence[Deployment]
+    prune: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +153,7 @@ class Reports:
 FromLauncher = LauncherUp | LauncherDown | Reports
 FromUser = (
     Deploy
+    | Plan
     | Delete
     | TriggerRuns
     | Pause

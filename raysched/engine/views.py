@@ -5,15 +5,18 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from raysched.core import records
 from raysched.core.model import Run
+from raysched.core.plan import Change
 from raysched.core.slots import next_due
 from raysched.core.states import State
 from raysched.engine.book import Book
-from raysched.engine.messages import ListNext, ListUnfinished
+from raysched.engine.jobs import planned, runs_of, warnings
+from raysched.engine.messages import ListNext, ListUnfinished, Plan
 from raysched.errors import NotFound
 from raysched.spec.schedules import next_slot
 from raysched.spec.units import iso
@@ -56,6 +59,40 @@ def upcoming(book: Book, question: ListNext) -> list[dict[str, Any]]:
         {"slot": slot, "job": name, "paused": book.jobs[name].pause is not None}
         for slot, name in (pair for _, pair in zip(range(question.most), slots, strict=False))
     ]
+
+
+def plan(book: Book, question: Plan, now: datetime) -> list[dict[str, Any]]:
+    """Return what a deploy would do to each job, and with `prune` to every other."""
+    done = [planned(book, each, now) for each in question.deployments]
+    named = {each.job for each in done}
+    for name in sorted(book.jobs) if question.prune else ():
+        if name not in named:
+            runs = tuple(book.unfinished.get(name, ()))
+            done.append(Change(job=name, before=book.jobs[name], after=None, unfinished=runs))
+    return [_planned(book, each) for each in done]
+
+
+def _planned(book: Book, done: Change) -> dict[str, Any]:
+    known = done.after or done.before
+    assert known
+    waiting, launched = runs_of(book, done.job)
+    if done.after:
+        waiting, launched = [], [*waiting, *launched]
+    before, after = done.slots
+    return {
+        "job": done.job,
+        "action": str(done.action),
+        "version_before": done.before.current.version if done.before else None,
+        "version": done.after.current.version if done.after else None,
+        "changes": [asdict(each) for each in done.differences],
+        "paused": known.pause is not None,
+        "timezone": known.current.spec.timezone,
+        "next_slot_before": before,
+        "next_slot": after,
+        "cancelled": waiting,
+        "go_on": launched,
+        "warnings": warnings(done),
+    }
 
 
 def _slots(book: Book, name: str, until: datetime) -> Iterator[tuple[datetime, str]]:
