@@ -6,13 +6,12 @@ import os
 import resource
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from raysched.runners import code as code_
 from raysched.runners.current import Current, set_current
 from raysched.spec.units import shown
 
@@ -32,6 +31,7 @@ class Failure:
     error_type: str
     error_message: str
     traceback: str
+    error: BaseException
     exit_code: int | None = None
 
 
@@ -48,20 +48,19 @@ class Execution:
 
 
 def execute(
-    code_hash: str,
-    code: bytes,
+    load: Callable[[], Callable[..., Any]],
     params: Mapping[str, Any],
     env: Mapping[str, str],
     run: Current,
 ) -> Execution:
-    """Call a pinned function and return what came of it; nothing that it raises escapes."""
+    """Load a function, call it, and return what came of it; nothing that it raises escapes."""
     started, before = datetime.now(UTC), _Usage.now()
     _reset_peak()
     value, failure = None, None
     with _surroundings(env):
         set_current(run)
         try:
-            value = code_.load(code_hash, code)(**params)
+            value = load()(**params)
         except BaseException as error:  # a run's SystemExit is the run's, not the worker's
             failure = describe(error)
         finally:
@@ -96,6 +95,7 @@ def describe(error: BaseException) -> Failure:
         error_type=kind,
         error_message=message,
         traceback=_clean(trace)[-_LONGEST_TRACEBACK:],
+        error=error,
         exit_code=exit_code,
     )
 

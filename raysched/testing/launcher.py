@@ -20,7 +20,9 @@ class Act:
     """What an attempt does: how long it waits for its start, how long it runs, how it ends.
 
     It writes `lines` lines, the first half of them told with its start, and leaves the
-    hidden file `result`, if it succeeds.
+    hidden file `result`, if it succeeds. Of an attempt that has really run, `outcome` is
+    what came of it and `log` what it wrote; when it starts and ends stays a matter of
+    the fake clock.
     """
 
     wait: timedelta = timedelta(milliseconds=2)
@@ -29,6 +31,8 @@ class Act:
     reason: str = ""
     lines: int = 0
     result: str | None = None
+    outcome: Outcome | None = None
+    log: Sequence[LogLine] = ()
 
 
 Script = Callable[[Order], Act]
@@ -89,7 +93,8 @@ class FakeLauncher:
                 act, start = self._acts[order.key] = self._unwatched.pop(order.key)
                 self._at(max(start + act.takes, self._clock.now()), order.key)
             elif order.key not in self._known():
-                act, now = self._script(order), self._clock.now()
+                now = self._clock.now()  # before a script that really runs and moves the clock
+                act = self._script(order)
                 self._acts[order.key] = (act, now + act.wait)
                 self._at(now + act.wait, order.key)
 
@@ -100,7 +105,7 @@ class FakeLauncher:
         for order in orders:
             if order.key in self._acts:
                 act, start = self._acts.pop(order.key)
-                stopped = replace(act, event=events[order.stop], reason="stopped")
+                stopped = replace(act, event=events[order.stop], reason="stopped", outcome=None)
                 self._tell_end(order.key, stopped, start, self._clock.now())
 
     def die(self) -> None:
@@ -176,14 +181,12 @@ class FakeLauncher:
 
     def _tell_end(self, key: str, act: Act, start: datetime, now: datetime) -> None:
         began = start <= now
-        outcome = Outcome(
-            event=act.event,
-            reason=act.reason,
+        outcome = replace(
+            act.outcome or Outcome(event=act.event, reason=act.reason, result_path=act.result),
             started_at=start if began else None,
             finished_at=now,
             node_id="node",
             node_ip="127.0.0.1",
-            result_path=act.result,
         )
         told = act.lines // 2 if act.takes > _ANNOUNCED else 0
         lines = _lines(key, act, start, first=told + 1, last=act.lines) if began else ()
@@ -191,6 +194,8 @@ class FakeLauncher:
 
 
 def _lines(key: str, act: Act, start: datetime, *, first: int, last: int) -> tuple[LogLine, ...]:
+    if act.log:
+        return tuple(act.log)  # of what is told twice the engine takes in each line once
     return tuple(
         LogLine(ts_us=to_us(start), stream="stdout", line_no=n, text=f"line {n} of {key}")
         for n in range(first, last + 1)

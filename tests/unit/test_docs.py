@@ -15,7 +15,7 @@ import pytest
 import typer
 
 import raysched as rs
-from raysched import errors
+from raysched import errors, testing
 from raysched.cli import main
 from raysched.client import Client, Run
 from raysched.client.jobfile import read
@@ -34,7 +34,7 @@ from raysched.spec.options import Options
 from raysched.spec.sandbox import CAPABILITIES
 from raysched.spec.units import duration
 from raysched.store.schema import DATASETS, INSTANT
-from raysched.testing import Act, World
+from raysched.testing import Act, World, plugin
 
 ROOT = Path(__file__).parents[2]
 DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -249,6 +249,12 @@ def test_every_name_of_the_module_is_documented():
     assert set(names("reference.md", "The module")) == {
         f"rs.{name}" for name in rs.__all__ if not name.startswith("_")
     }
+
+
+def test_every_name_of_the_testing_kit_is_documented():
+    told = {name.partition("(")[0] for name in names("reference.md", "Testing")}
+    fixtures = {name for name in vars(plugin) if name.startswith("raysched_")}
+    assert told == {*testing.__all__, *fixtures}
 
 
 # ------------------------------------------------------------------ nothing is made up

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from raysched.cluster.attempts import Here, log_lines, where
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, LogLine, Order
 from raysched.core.states import Event
+from raysched.runners import code as code_
 from raysched.runners import native
 from raysched.runners.current import Current, in_zone
 from raysched.runners.watch import Guard
@@ -25,12 +26,7 @@ class NativeAttempt:
     def __init__(self, guard: Guard, here: Here, home: str, order: Order, code: bytes) -> None:
         self._guard, self._here, self._home = guard, here, home
         self._order, self._code = order, code
-        self._current = Current(
-            run_id=order.run_id,
-            attempt=order.attempt,
-            job=order.job,
-            slot=in_zone(order.slot, order.timezone),
-        )
+        self._current = current_of(order)
         self.address = guard.address
         self.told = self._current.told
         guard.watch(order.key, timeout_s=order.timeout_s, log_limit_bytes=LOG_LIMIT_BYTES)
@@ -39,34 +35,11 @@ class NativeAttempt:
         return log_lines(self._guard.tail())
 
     def run(self) -> Outcome:
-        order = self._order
-        execution = native.execute(
-            order.code_hash, self._code, order.params, order.env, self._current
-        )
-        common: dict[str, Any] = {
-            **where(self._here),
-            "started_at": execution.started_at,
-            "finished_at": execution.finished_at,
-            "cpu_time_s": execution.cpu_time_s,
-            "peak_memory_bytes": execution.peak_memory_bytes,
-            "metrics": self._current.told()[1],
-        }
-        failure = execution.failure
-        if failure is None:
-            try:
-                kept = keep(self._home, order, execution.value)
-                return Outcome(event=Event.SUCCEED, **common, **kept)
-            except BaseException as error:  # a hostile result may raise anything
-                failure = native.describe(error)
-        return Outcome(
-            event=Event.FAIL,
-            **common,
-            reason=failure.reason,
-            error_type=failure.error_type,
-            error_message=failure.error_message,
-            traceback=failure.traceback,
-            exit_code=failure.exit_code,
-        )
+        def load() -> Callable[..., Any]:
+            return code_.load(self._order.code_hash, self._code)
+
+        outcome, _ = perform(load, self._order, self._current, self._here, self._home)
+        return outcome
 
     def close(self, outcome: Outcome, untold: Sequence[LogLine]) -> Ended:
         words = self._guard.release()
@@ -76,6 +49,52 @@ class NativeAttempt:
             outcome=replace(outcome, peak_memory_bytes=peak),
             lines=[*untold, *log_lines(words.lines)],
         )
+
+
+def current_of(order: Order) -> Current:
+    """Return what an attempt's function is to know of its run."""
+    return Current(
+        run_id=order.run_id,
+        attempt=order.attempt,
+        job=order.job,
+        slot=in_zone(order.slot, order.timezone),
+    )
+
+
+def perform(
+    load: Callable[[], Callable[..., Any]],
+    order: Order,
+    current: Current,
+    here: Here,
+    home: str,
+) -> tuple[Outcome, BaseException | None]:
+    """Run an attempt's function in this process, and return its outcome and what it raised."""
+    execution = native.execute(load, order.params, order.env, current)
+    common: dict[str, Any] = {
+        **where(here),
+        "started_at": execution.started_at,
+        "finished_at": execution.finished_at,
+        "cpu_time_s": execution.cpu_time_s,
+        "peak_memory_bytes": execution.peak_memory_bytes,
+        "metrics": current.told()[1],
+    }
+    failure = execution.failure
+    if failure is None:
+        try:
+            kept = keep(home, order, execution.value)
+            return Outcome(event=Event.SUCCEED, **common, **kept), None
+        except BaseException as error:  # a hostile result may raise anything
+            failure = native.describe(error)
+    outcome = Outcome(
+        event=Event.FAIL,
+        **common,
+        reason=failure.reason,
+        error_type=failure.error_type,
+        error_message=failure.error_message,
+        traceback=failure.traceback,
+        exit_code=failure.exit_code,
+    )
+    return outcome, failure.error
 
 
 def keep(home: str, order: Order, value: object) -> dict[str, Any]:
