@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from raysched.cli.text import plain_rows
+from raysched.core.model import born
 from raysched.errors import Ambiguous, NotFound
 
-_INSTANT = re.compile(r"@(\d{4}-\d\d-\d\d)T")
 _SECOND = re.compile(r".+@\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?=\.)")
 
 
@@ -59,10 +58,3 @@ def row_of(place: Path, run_id: str) -> dict[str, Any]:
     if not rows:  # taken for another home's, or removed between two looks
         raise NotFound(f"there is no run {run_id!r}.", fix="see `raysched runs --since all`.")
     return rows[-1]
-
-
-def born(run_id: str) -> datetime | None:
-    """Return an instant before a run was made, so that older files need not be opened."""
-    match = _INSTANT.search(run_id)
-    # A day earlier, for an id may carry the clock of the machine that triggered it.
-    return datetime.fromisoformat(f"{match[1]}T00:00Z") - timedelta(days=1) if match else None

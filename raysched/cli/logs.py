@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from raysched.cli.found import born, resolved, row_of
+from raysched.cli.found import resolved, row_of
 from raysched.cli.options import Home, Output, RunId, history_of, is_running
 from raysched.cli.output import Format, say, show_rows, show_text
 from raysched.cli.text import plain_rows
+from raysched.core.model import born
 from raysched.core.states import State
 
 _ASK_EVERY_S = 0.5

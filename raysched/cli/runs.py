@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysched.cli.found import born, resolved, row_of, short_id
+from raysched.cli.found import resolved, row_of, short_id
 from raysched.cli.options import (
     All,
     Home,
@@ -36,6 +36,7 @@ from raysched.cli.output import (
     show_text,
 )
 from raysched.cli.text import instant, length, plain_rows
+from raysched.core.model import born
 from raysched.core.states import State
 from raysched.errors import Conflict, NotFound
 

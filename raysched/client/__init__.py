@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysched.client.folder import Fault, Found, Scan, scan
 from raysched.client.run import Run, not_found, plain
+from raysched.core.model import born
 from raysched.engine import messages
 from raysched.errors import Ambiguous, DeclarationError, InvalidParameter, NotFound
 from raysched.runners.pinned import pin
@@ -229,7 +230,7 @@ class Client:
 
     def logs(self, run_id: str | None = None, since: Since = "24h") -> pd.DataFrame:
         """Return output as a DataFrame, one row a line; of one run, or of all since."""
-        return self._history("logs", since if run_id is None else None, run_id=run_id)
+        return self._history("logs", since if run_id is None else born(run_id), run_id=run_id)
 
     def explain(self, name: DeclaredJob | str) -> dict[str, Any]:
         """Return why a job or an unfinished run is where it is: `status, reason, …`.
@@ -308,7 +309,15 @@ class Client:
         )
 
     def __repr__(self) -> str:
-        return f"<Client of the scheduler at {self.home}>"
+        from raysched.client.glance import text_of_client
+
+        return f"<Client of the scheduler at {self.home}: {text_of_client(self)}>"
+
+    def _repr_html_(self) -> str:
+        from raysched.client.glance import card_of_client
+        from raysched.show.html import html
+
+        return html(card_of_client(self))
 
 
 def _deployments(jobs: Sequence[DeclaredJob | str | Path]) -> list[messages.Deployment]:

@@ -131,7 +131,15 @@ class Run:
         return str(self._client.explain(self.id)["reason"])
 
     def __repr__(self) -> str:
-        return f"<Run {self.id}>"
+        from raysched.client.glance import text_of_run
+
+        return f"<Run {self.id} {text_of_run(self)}>"
+
+    def _repr_html_(self) -> str:
+        from raysched.client.glance import card_of_run
+        from raysched.show.html import html
+
+        return html(card_of_run(self, self._client))
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:

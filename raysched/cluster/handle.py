@@ -7,12 +7,14 @@ so a call is repeated until it is answered or the patience is over.
 from __future__ import annotations
 
 import time
+from concurrent.futures import wait
 from dataclasses import replace
 from typing import Any
 
 import ray
 
 from raysched.cluster.names import NAMESPACE, SCHEDULER, detached
+from raysched.cluster.patience import hurried
 from raysched.cluster.scheduler import Scheduler
 from raysched.engine.messages import Message, Status, TriggerRuns
 from raysched.errors import ClusterError, NotRunning, RayschedError
@@ -80,10 +82,11 @@ class SchedulerHandle:
             RayschedError: the answer, if it is an error.
             ClusterError: no answer came.
         """
-        until = time.monotonic() + PATIENCE_S
+        limit = hurried()
+        until = time.monotonic() + (PATIENCE_S if limit is None else limit)
         while True:
             try:
-                answer = ray.get(getattr(self._actor, method).remote(*arguments))
+                answer = self._answer(method, arguments, limit)
                 break
             except ray.exceptions.ActorUnavailableError as error:
                 self._give_up(error, until)
@@ -95,6 +98,19 @@ class SchedulerHandle:
         if isinstance(answer, RayschedError):
             raise answer
         return answer
+
+    def _answer(self, method: str, arguments: tuple[Any, ...], limit: float | None) -> Any:
+        if not ray.is_initialized():  # Ray would start a cluster only to ask it
+            raise ClusterError(
+                "this process is connected to no Ray cluster any more.",
+                why="ray.shutdown() was called.",
+                fix="call rs.connect() again.",
+            )
+        # Of a future, since ray.get notices an interruption only within a second.
+        future = getattr(self._actor, method).remote(*arguments).future()
+        if not wait([future], limit).done:
+            raise self._gone(TimeoutError(f"no answer within {limit:g}s"))
+        return future.result()
 
     def stop(self) -> None:
         """End the scheduler for good; running work goes on, and a later one adopts it."""

@@ -7,9 +7,10 @@ microseconds since the epoch, in UTC.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -142,6 +143,13 @@ def manual_run_id(job: str, moment: datetime, request: str, n: int = 0) -> str:
     """
     suffix = hashlib.sha256(request.encode(errors="replace")).hexdigest()[:6]
     return f"{job}@{iso(moment)}-{suffix}" + (f"-{n}" if n else "")
+
+
+def born(run_id: str) -> datetime | None:
+    """Return an instant before a run was made, so that older files need not be opened."""
+    match = re.search(r"@(\d{4}-\d\d-\d\d)T", run_id)
+    # A day earlier, for an id may carry the clock of the machine that triggered it.
+    return datetime.fromisoformat(f"{match[1]}T00:00Z") - timedelta(days=1) if match else None
 
 
 _INSTANTS = {"created_at", "queued_at", "slot", "started_at", "attempt_started_at", "retry_at"}

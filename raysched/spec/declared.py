@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from raysched.spec.definition import JobSpec
@@ -51,3 +52,9 @@ class DeclaredJob(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.spec.schedule_text or 'no schedule'}>"
+
+    def _repr_html_(self) -> str:
+        from raysched.show.html import html
+        from raysched.spec.cards import job_card
+
+        return html(job_card(type(self).__name__, self.spec, datetime.now(UTC)))

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -75,8 +75,27 @@ class Bounds:
         return text + (f" jitter {spell(self.jitter)}" if self.jitter else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cron:
+class _Shown:
+    """How schedules of every kind are shown."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        """Return the schedule as a user would read it."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<Schedule {self.describe()}>"
+
+    def _repr_html_(self) -> str:
+        from raysched.show.html import html
+        from raysched.spec.cards import schedule_card
+
+        return html(schedule_card(self, datetime.now(UTC)))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Cron(_Shown):
     """Slots where the wall clock of a zone matches a cron expression."""
 
     expression: CronExpression
@@ -125,8 +144,8 @@ class Cron:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Every:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Every(_Shown):
     """Slots at whole multiples of a period since the epoch, or since `start`.
 
     Counted from a fixed instant and not from the deploy, so that a restart or a
@@ -170,8 +189,8 @@ class Every:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AfterEnd:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class AfterEnd(_Shown):
     """One slot, a delay after the end of the job's last run; at first, after its deploy."""
 
     delay: timedelta
@@ -208,8 +227,8 @@ class AfterEnd:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class At:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class At(_Shown):
     """One slot, at one instant."""
 
     moment: datetime

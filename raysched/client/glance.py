@@ -1,0 +1,88 @@
+"""A short look at the scheduler and the history, for what shows itself.
+
+Law: a look never raises and never takes long; what could not be seen is said instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from raysched.client import cards
+from raysched.cluster.patience import hurry
+from raysched.core.states import State
+from raysched.errors import RayschedError
+from raysched.show.card import Card
+from raysched.show.text import one_line, plain_rows
+
+if TYPE_CHECKING:
+    from raysched.client import Client, Run
+
+T = TypeVar("T")
+
+LOOK_S = 2.0
+"""How long a look waits for an answer of the scheduler."""
+
+TAIL = 8
+"""How many of a run's last lines are shown."""
+
+_RECENT = timedelta(minutes=2)
+_LAST_STATES_OF = timedelta(hours=24)
+
+
+def look(question: Callable[[], T]) -> tuple[T | None, str]:
+    """Return the answer to a question; if there is none, None and why in a line."""
+    try:
+        with hurry(LOOK_S):
+            return question(), ""
+    except RayschedError as error:
+        return None, one_line(error.what[:500])
+    except Exception as error:  # a repr that raises hides the very object
+        return None, one_line(f"{type(error).__name__}: {str(error)[:500]}")
+
+
+def text_of_run(run: Run) -> str:
+    """Return what a run's plain repr says of its state."""
+    row, why = look(run.details)
+    return f"unknown: {why}" if row is None else cards.run_text(row, datetime.now(UTC))
+
+
+def card_of_run(run: Run, client: Client) -> Card:
+    """Return a run's card, as it is now."""
+    row, why = look(run.details)
+    if row is None:
+        return cards.unknown_card("Run", run.id, why)
+    lines, _ = look(lambda: last_lines(client, row))
+    return cards.run_card(row, datetime.now(UTC), lines=lines or ())
+
+
+def last_lines(client: Client, row: Mapping[str, Any], most: int = TAIL) -> list[str]:
+    """Return the last lines of a run's output; the newest part of a long one is tried first."""
+    end = row["finished_at"] or datetime.now(UTC)
+    recent = client._history("logs", end - _RECENT, run_id=row["run_id"])
+    frame = recent if len(recent) >= most else client.logs(row["run_id"])
+    ordered = frame.sort_values(["attempt", "line_no"])
+    return [str(line) for line in ordered["line"].tail(most)]
+
+
+def text_of_client(client: Client) -> str:
+    """Return what a client's plain repr says of its scheduler."""
+    status, why = look(client.status)
+    return why if status is None else cards.client_text(status)
+
+
+def card_of_client(client: Client) -> Card:
+    """Return a client's card: counts, and each job with its next slot and last state."""
+    found, why = look(lambda: (client.status(), plain_rows(client.jobs())))
+    if found is None:
+        return cards.unknown_card("Client", str(client.home), why)
+    last, _ = look(lambda: _last_states(client))
+    return cards.client_card(*found, last or {}, datetime.now(UTC))
+
+
+def _last_states(client: Client) -> dict[str, str]:
+    frame = client.runs(since=_LAST_STATES_OF)
+    over = frame[frame["status"].isin([state for state in State if state.final])]
+    newest = over.groupby("job", observed=True)["status"].last()
+    return {str(job): str(status) for job, status in newest.items()}
