@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from raysched.spec.container import Mount
     from raysched.spec.container_job import ContainerJob, container
     from raysched.spec.job import Job, job
+    from raysched.spec.notebook_job import NotebookJob, notebook
     from raysched.spec.policies import Catchup, Overlap, Retry
     from raysched.spec.schedules import after_end, at, cron, every
 
@@ -40,6 +41,8 @@ _PLACES = {
     "container": "raysched.spec.container_job",
     "Job": "raysched.spec.job",
     "job": "raysched.spec.job",
+    "NotebookJob": "raysched.spec.notebook_job",
+    "notebook": "raysched.spec.notebook_job",
     "Catchup": "raysched.spec.policies",
     "Overlap": "raysched.spec.policies",
     "Retry": "raysched.spec.policies",
@@ -56,6 +59,7 @@ __all__ = [
     "ContainerJob",
     "Job",
     "Mount",
+    "NotebookJob",
     "Overlap",
     "Retry",
     "Run",
@@ -71,6 +75,7 @@ __all__ = [
     "every",
     "job",
     "logs",
+    "notebook",
     "runs",
 ]
 

@@ -102,6 +102,10 @@ class UnsupportedResult(JobError):
     """Raised in the worker when a job returns what no Parquet file or JSON column can hold."""
 
 
+class PackagesMissing(RayschedError):
+    """Raised where a part of raysched needs packages that are not installed; names the extra."""
+
+
 class WaitTimeout(RayschedError, TimeoutError):
     """Raised by `Run.wait()` when the run is still going after the caller's timeout."""
 

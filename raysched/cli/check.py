@@ -96,7 +96,8 @@ def scan_of(path: Path) -> Scan:
     if not found.found and not found.faults:
         raise NotFound(
             f"no job is declared in {path}.",
-            why="no file there, helpers aside, has @rs.job or rs.container or is a job.toml.",
+            why="no file there, helpers aside, has @rs.job, rs.container or rs.notebook, or is "
+            "a job.toml.",
             fix="name the folder of your job files.",
         )
     return found

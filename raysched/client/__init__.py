@@ -24,6 +24,7 @@ from raysched.spec.units import Duration, Instant, ago, duration, shown
 
 if TYPE_CHECKING:
     import pandas as pd
+    from nbformat import NotebookNode
 
     from raysched.cluster.handle import SchedulerHandle
 
@@ -294,6 +295,18 @@ class Client:
         frame: pd.DataFrame = results.read_result(self.home, path).to_pandas()
         return frame
 
+    def read_notebook(self, path: str) -> NotebookNode:
+        """Return an executed notebook as nbformat reads it; `path` is relative to home.
+
+        Raises:
+            PackagesMissing: nbformat is not installed.
+            StoreError: the path is not one of a notebook, or the file is damaged or gone.
+        """
+        from raysched.client.notebooks import node
+        from raysched.store import results
+
+        return node(results.read_notebook(self.home, path), path)
+
     def _unfinished(self, prefix: str) -> list[dict[str, Any]]:
         return list(self._handle.ask(messages.ListUnfinished(prefix=prefix, most=11)))
 
@@ -331,7 +344,8 @@ def _of_job(job: object, folder: Path | None = None) -> messages.Deployment:
     if not isinstance(job, DeclaredJob):
         raise DeclarationError(
             f"{shown(job)} is not a job.",
-            why="deploy takes functions decorated with @rs.job, rs.container(...), and folders.",
+            why="deploy takes functions decorated with @rs.job, rs.container(...), "
+            "rs.notebook(...), and folders.",
             fix="decorate it, or pass the path of a folder.",
         )
     pinned = pin(job, folder)

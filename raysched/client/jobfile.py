@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from raysched.errors import InvalidSchedule, RayschedError
-from raysched.spec.container_job import ContainerJob, Place
-from raysched.spec.declared import Origin
+from raysched.spec.container_job import ContainerJob
+from raysched.spec.declared import Origin, Place
 from raysched.spec.options import check_keys
 from raysched.spec.policies import Retry
 from raysched.spec.schedules import Schedule, after_end, at, cron, every

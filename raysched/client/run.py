@@ -76,11 +76,14 @@ class Run:
         return self
 
     def result(self, timeout: Duration | float | None = None) -> Any:
-        """Return what the job returned, once the run is finished: a value or a DataFrame.
+        """Return what the job returned, once the run is finished.
+
+        A value, a DataFrame, or of a notebook job the executed notebook.
 
         Raises:
             RunFailed: the run ended in another state than succeeded.
             WaitTimeout: it is still going.
+            PackagesMissing: a notebook, where nbformat is not installed.
         """
         row = self.wait(timeout).details()
         if row["status"] != State.SUCCEEDED:
@@ -93,6 +96,8 @@ class Run:
             return json.loads(row["result_json"])
         if row["result_kind"] == "parquet":
             return self._client.read_result(row["result_path"])
+        if row["result_kind"] == "notebook":
+            return self._client.read_notebook(row["result_path"])
         return None
 
     def logs(self) -> pd.DataFrame:

@@ -192,6 +192,6 @@ class _Published:
         self._home = home
 
     def publish(self, run_id: str, job: str, hidden: str) -> str:
-        final = results.result_path(job, run_id)
+        final = results.published_path(job, run_id, hidden)
         results.publish(self._home, hidden, final)
         return final

@@ -15,8 +15,9 @@ from typing import Any
 from raysched.runners.current import Current, set_current
 from raysched.spec.units import shown
 
-_LONGEST_MESSAGE = 4_000
-_LONGEST_TRACEBACK = 64_000
+LONGEST_REASON = 300
+LONGEST_MESSAGE = 4_000
+LONGEST_TRACEBACK = 64_000
 
 # The dictionary behind os.environ: to copy and compare it through the mapping takes as
 # long as all the rest of a no-op run.
@@ -33,6 +34,14 @@ class Failure:
     traceback: str
     error: BaseException
     exit_code: int | None = None
+
+
+class Failed(Exception):
+    """Raised by code of our own that is called as a function, and says itself why it failed."""
+
+    def __init__(self, reason: str, **told: Any) -> None:
+        super().__init__(reason)
+        self.failure = Failure(reason=reason, error=self, **told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,8 @@ def execute(
         set_current(run)
         try:
             value = load()(**params)
+        except Failed as failed:
+            failure = failed.failure
         except BaseException as error:  # a run's SystemExit is the run's, not the worker's
             failure = describe(error)
         finally:
@@ -80,13 +91,13 @@ def execute(
 def describe(error: BaseException) -> Failure:
     """Return an exception as a failure; hostile `__str__` and huge texts are survived."""
     kind = shown(type(error).__name__).strip("'")
-    message = _text(error)[:_LONGEST_MESSAGE]
+    message = _text(error)[:LONGEST_MESSAGE]
     try:
         trace = "".join(traceback.format_exception(error)[-200:])
     except BaseException:  # an exception may define anything, also a __str__ that exits
         trace = f"{kind}: {message}"
     exit_code = None
-    reason = f"{kind}: {message.splitlines()[0][:300]}" if message.strip() else kind
+    reason = f"{kind}: {message.splitlines()[0][:LONGEST_REASON]}" if message.strip() else kind
     if isinstance(error, SystemExit):
         exit_code = error.code if type(error.code) is int and abs(error.code) < 2**31 else None
         reason = f"the job called sys.exit({shown(error.code)}); only a return is a success"
@@ -94,7 +105,7 @@ def describe(error: BaseException) -> Failure:
         reason=reason,
         error_type=kind,
         error_message=message,
-        traceback=_clean(trace)[-_LONGEST_TRACEBACK:],
+        traceback=_clean(trace)[-LONGEST_TRACEBACK:],
         error=error,
         exit_code=exit_code,
     )

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 from raysched.errors import DeclarationError
 from raysched.runners import code, context
 from raysched.runners.fingerprint import fingerprint
+from raysched.runners.notebook import Program
 from raysched.spec.container_job import ContainerJob
 from raysched.spec.declared import DeclaredJob
 from raysched.spec.job import Job
+from raysched.spec.notebook_job import NotebookJob
 from raysched.spec.units import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pinned:
-    """A job's code: a pickled function, a build context as a tar, or nothing for an image."""
+    """A job's code: a pickled callable, a build context as a tar, or nothing for an image."""
 
     code: bytes
     code_hash: str
@@ -34,6 +37,10 @@ def pin(job: DeclaredJob, folder: Path | None = None) -> Pinned:
         case Job():
             pickled = code.pin(job.function, name=job.name, folder=folder)
             return Pinned(code=pickled, code_hash=fingerprint(pickled))
+        case NotebookJob():
+            text = job.notebook.text
+            code_hash = hashlib.sha256(text.encode()).hexdigest()
+            return Pinned(code=pickle.dumps(Program(text), protocol=5), code_hash=code_hash)
         case ContainerJob():
             packed = _packed(job)
             return Pinned(code=packed, code_hash=hashlib.sha256(packed).hexdigest())

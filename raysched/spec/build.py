@@ -15,7 +15,7 @@ from typing import Any
 from raysched.errors import DeclarationError
 from raysched.spec.container import Build
 from raysched.spec.options import variables
-from raysched.spec.units import shown
+from raysched.spec.units import shown, shown_path
 
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 
@@ -37,7 +37,7 @@ def context(value: Any, dockerfile: str, folders: Sequence[Path]) -> Path:
     if found is None:
         raise DeclarationError(
             f"build={shown(str(value))} is not a folder.",
-            why=f"there is none at {' nor at '.join(map(_path, tried))}.",
+            why=f"there is none at {' nor at '.join(map(shown_path, tried))}.",
             fix="create it, or name it from the working directory or from the declaring file.",
         )
     root = Path(os.path.realpath(found))
@@ -47,7 +47,7 @@ def context(value: Any, dockerfile: str, folders: Sequence[Path]) -> Path:
     if not file.is_file():
         raise DeclarationError(
             f"dockerfile={shown(dockerfile)} does not exist.",
-            why=f"the build context is {_path(found)}.",
+            why=f"the build context is {shown_path(found)}.",
             fix="create it, or name another one below that folder.",
         )
     return root
@@ -90,8 +90,3 @@ def _outside(dockerfile: str) -> DeclarationError:
         why="only the context travels to the node that builds the image.",
         fix="move it into the folder that build= names.",
     )
-
-
-def _path(path: str | Path) -> str:
-    # Whole, unlike `shown`: an end that is cut off is the part that matters.
-    return ascii(str(path))[1:-1][-200:]

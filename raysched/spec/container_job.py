@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, Self, TypedDict, Unpack
+from typing import Any, NoReturn, Self, Unpack
 
 from raysched.errors import Conflict, DeclarationError, InvalidResource
 from raysched.spec import sandbox
 from raysched.spec.build import build, context
 from raysched.spec.container import Container, Mount, Pull
-from raysched.spec.declared import DeclaredJob, Origin
+from raysched.spec.declared import DeclaredJob, Origin, Place, place_of
 from raysched.spec.definition import JobSpec
 from raysched.spec.image import image_reference
 from raysched.spec.mounts import absolute, mounts
-from raysched.spec.options import Options, known
+from raysched.spec.options import Declared, Options, known
 from raysched.spec.parameters import Signature, encodable
-from raysched.spec.policies import Retry, count, policy
+from raysched.spec.policies import count, policy
 from raysched.spec.units import Duration, Size, shown
 
 _ANY_PARAMETERS = Signature(open=True)
 _LEAST_CPUS = 0.01  # Docker's smallest quota: 1 ms of each 100
 _LEAST_MEMORY = 6 * 1024 * 1024  # Docker's smallest limit
 _LONGEST_DESCRIPTION = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a declaration stands, and the folders that its paths may be relative to."""
-
-    origin: Origin
-    folders: tuple[Path, ...] = field(default_factory=lambda: (Path(),))
 
 
 class ContainerJob(DeclaredJob):
@@ -73,7 +64,7 @@ class ContainerJob(DeclaredJob):
         return type(self)(declared, self._place)
 
 
-class _Declared(TypedDict, total=False):
+class _Declared(Declared, total=False):
     """What `rs.container` takes beside the name; what each means is said in the documentation."""
 
     image: str | None
@@ -96,26 +87,6 @@ class _Declared(TypedDict, total=False):
     dockerfile: str
     target: str | None
     description: str
-    schedule: Any
-    timezone: str
-    num_cpus: float
-    num_gpus: float
-    memory: Size | None
-    resources: Mapping[str, float] | None
-    placement: str
-    label_selector: Mapping[str, str] | None
-    retries: int | Retry
-    timeout: Duration | None
-    queue_timeout: Duration | None
-    overlap: str
-    catchup: str
-    max_catchup: int
-    misfire_grace: Duration | None
-    max_active: int | None
-    params: Mapping[str, Any] | None
-    tags: Sequence[str]
-    priority: int
-    env: Mapping[str, str] | None
 
 
 def container(name: str, **declared: Unpack[_Declared]) -> ContainerJob:
@@ -127,22 +98,7 @@ def container(name: str, **declared: Unpack[_Declared]) -> ContainerJob:
     Raises:
         DeclarationError: an option that cannot be meant; nothing is declared then.
     """
-    return ContainerJob({"name": name, **declared}, _place_of(inspect.currentframe()))
-
-
-def _place_of(frame: FrameType | None) -> Place:
-    caller = frame and frame.f_back
-    if caller is None:
-        return Place(origin=Origin(module="__main__"))
-    file = caller.f_globals.get("__file__")
-    here = (Path(file).parent,) if isinstance(file, str) else ()
-    # A helper may declare it for the module that is being imported, whose job it is then.
-    module: FrameType | None = caller
-    while module is not None and module.f_code.co_name != "<module>":
-        module = module.f_back
-    owner = module or caller
-    origin = Origin(module=str(owner.f_globals.get("__name__")), line=owner.f_lineno)
-    return Place(origin=origin, folders=(Path(), *here))
+    return ContainerJob({"name": name, **declared}, place_of(inspect.currentframe()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

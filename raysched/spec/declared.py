@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 from raysched.spec.definition import JobSpec
@@ -19,10 +21,18 @@ class Origin:
     line: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a declaration stands, and the folders that its paths may be relative to."""
+
+    origin: Origin
+    folders: tuple[Path, ...] = field(default_factory=lambda: (Path(),))
+
+
 class DeclaredJob(ABC):
     """A declared job of any kind, with its definition as `spec`.
 
-    A subclass adds what its code is made of: a function, or the folder of an image.
+    A subclass adds what its code is made of: a function, a notebook, the folder of an image.
     """
 
     spec: JobSpec
@@ -58,3 +68,19 @@ class DeclaredJob(ABC):
         from raysched.spec.cards import job_card
 
         return html(job_card(type(self).__name__, self.spec, datetime.now(UTC)))
+
+
+def place_of(frame: FrameType | None) -> Place:
+    """Return where a declaration stands that is made by the caller of this frame."""
+    caller = frame and frame.f_back
+    if caller is None:
+        return Place(origin=Origin(module="__main__"))
+    file = caller.f_globals.get("__file__")
+    here = (Path(file).parent,) if isinstance(file, str) else ()
+    # A helper may declare it for the module that is being imported, whose job it is then.
+    module: FrameType | None = caller
+    while module is not None and module.f_code.co_name != "<module>":
+        module = module.f_back
+    owner = module or caller
+    origin = Origin(module=str(owner.f_globals.get("__name__")), line=owner.f_lineno)
+    return Place(origin=origin, folders=(Path(), *here))

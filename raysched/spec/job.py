@@ -12,8 +12,8 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 from raysched.errors import DeclarationError
 from raysched.spec.declared import DeclaredJob, Origin
 from raysched.spec.definition import JobSpec, spec_from_json
-from raysched.spec.options import Options, known, mapping
-from raysched.spec.parameters import Signature, plain
+from raysched.spec.options import Options, known, worker_environment
+from raysched.spec.parameters import Signature
 from raysched.spec.policies import Retry
 from raysched.spec.units import Duration, Size, shown
 
@@ -132,7 +132,7 @@ class _Options(Options):
         name = getattr(function, "__name__", None) if self.name is None else self.name
         return replace(
             replace(self, name=name).checked(Signature.of(function)),
-            runtime_env=_runtime_env(self.runtime_env),
+            runtime_env=worker_environment(self.runtime_env),
             description=_description(function),
         )
 
@@ -140,15 +140,3 @@ class _Options(Options):
 def _description(function: object) -> str:
     first = (inspect.getdoc(function) or "").split("\n\n")[0][:1000]
     return first.encode(errors="replace").decode()
-
-
-def _runtime_env(value: Any) -> dict[str, Any]:
-    env = mapping(value, "runtime_env")
-    for refused in ("container", "image_uri"):
-        if refused in env:
-            raise DeclarationError(
-                f"runtime_env has {refused!r}.",
-                why="Ray would start it through podman in the host's namespaces without limits.",
-                fix="declare a container job instead.",
-            )
-    return plain(env, of="runtime_env")

@@ -10,20 +10,45 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from raysched.errors import DeclarationError
 from raysched.spec.definition import JobSpec
 from raysched.spec.names import job_name, tag
 from raysched.spec.parameters import Signature, closest, encodable, plain
-from raysched.spec.policies import Catchup, Overlap, Placement, count, policy, retry
+from raysched.spec.policies import Catchup, Overlap, Placement, Retry, count, policy, retry
 from raysched.spec.resources import resources
 from raysched.spec.schedules import schedules, zone_name
-from raysched.spec.units import duration, shown
+from raysched.spec.units import Duration, Size, duration, shown
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _RESERVED = ("RAYSCHED_", "RAY_")
 _NODE = re.compile(r"node:[A-Za-z0-9_.:-]{1,128}", re.ASCII)
+
+
+class Declared(TypedDict, total=False):
+    """The types of the options that jobs of every kind take beside their names."""
+
+    schedule: Any
+    timezone: str
+    num_cpus: float
+    num_gpus: float
+    memory: Size | None
+    resources: Mapping[str, float] | None
+    placement: str
+    label_selector: Mapping[str, str] | None
+    retries: int | Retry
+    timeout: Duration | None
+    queue_timeout: Duration | None
+    overlap: str
+    catchup: str
+    max_catchup: int
+    misfire_grace: Duration | None
+    max_active: int | None
+    params: Mapping[str, Any] | None
+    tags: Sequence[str]
+    priority: int
+    env: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +197,24 @@ def variables(value: Any, of: str, *, reserved: tuple[str, ...] = ()) -> dict[st
                 fix="rename it.",
             )
     return found
+
+
+def worker_environment(value: Any) -> dict[str, Any]:
+    """Return a copy of Ray's runtime environment of a worker.
+
+    Raises:
+        DeclarationError: not a mapping, or one that makes Ray start a container.
+        InvalidParameter: a value without a JSON form.
+    """
+    env = mapping(value, "runtime_env")
+    for refused in ("container", "image_uri"):
+        if refused in env:
+            raise DeclarationError(
+                f"runtime_env has {refused!r}.",
+                why="Ray would start it through podman in the host's namespaces without limits.",
+                fix="declare a container job instead.",
+            )
+    return plain(env, of="runtime_env")
 
 
 def _optional(value: Any, of: str) -> timedelta | None:

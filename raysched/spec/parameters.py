@@ -68,13 +68,14 @@ class Signature:
             raise InvalidParameter(
                 f"job {job!r} takes no parameter {shown(unknown[0])}.",
                 why=f"its parameters are {', '.join(self.names) or 'none'}.",
-                fix=closest(unknown[0], self.names) or "remove it, or add it to the function.",
+                fix=closest(unknown[0], self.names)
+                or "remove it, or give the job one of that name.",
             )
         missing = [name for name in self.required if name not in params]
         if whole and missing:
             raise InvalidParameter(
                 f"job {job!r} needs the parameter {missing[0]!r}.",
-                why="the function gives it no default, and neither does params=.",
+                why="the job gives it no default, and neither does params=.",
                 fix=f'pass {missing[0]}=..., or declare params={{"{missing[0]}": ...}}.',
             )
         json_value(dict(params), of="params")

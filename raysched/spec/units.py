@@ -50,6 +50,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
+def shown_path(path: object) -> str:
+    """Return a path for an error message: unlike `shown`, its end is what matters."""
+    return ascii(str(path))[1:-1][-200:]
+
+
 def duration(value: Duration, *, of: str = "duration", zero: bool = False) -> timedelta:
     """Return the length of time that `value` spells, such as `"1h30m"`.
 

@@ -1,8 +1,8 @@
-"""What a job's return value becomes: nothing, a column of JSON, or a Parquet file.
+"""What a job's return value becomes: nothing, a column of JSON, or a file.
 
 Law: a value is judged by its real type, and only known types are ever asked
 anything. Whatever else a job returns is refused with an error that names the
-type and says what to return. A Parquet result is staged by the worker and
+type and says what to return. A result's file is staged by the worker and
 published by the scheduler, which trusts no path that it is given.
 """
 
@@ -13,14 +13,15 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from raysched.errors import StoreError, UnsupportedResult
 from raysched.store import parquet
-from raysched.store.home import STAGING, Home, LocalHome, open_home, storing
+from raysched.store.home import STAGING, Fill, Home, LocalHome, open_home, storing
 from raysched.store.returned import Result, classify, refusing
 
 __all__ = [
@@ -30,8 +31,11 @@ __all__ = [
     "discard",
     "file_name",
     "publish",
+    "published_path",
+    "read_notebook",
     "read_result",
     "result_path",
+    "stage",
     "write_result",
 ]
 
@@ -39,19 +43,24 @@ RESULTS = "results"
 _PLAIN = re.compile(r"[A-Za-z0-9@.+_-]", re.ASCII)
 _LONGEST = 160  # bytes; a file name has 255, and the attempt and the suffix need theirs
 
+TABLE, NOTEBOOK = "parquet", "ipynb"
+"""The suffixes that a result's file may have."""
+
 _PART = r"(?:[A-Za-z0-9@+~%-][A-Za-z0-9@.+~%_-]*)"
+_SUFFIX = rf"(?P<suffix>{TABLE}|{NOTEBOOK})"
 _HIDDEN = re.compile(
-    rf"{re.escape(STAGING)}/{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})#\d+\.[0-9a-f]{{32}}\.tmp",
+    rf"{re.escape(STAGING)}/{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})"
+    rf"#\d+\.[0-9a-f]{{32}}\.{_SUFFIX}\.tmp",
     re.ASCII,
 )
-_FINAL = re.compile(rf"{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})\.parquet", re.ASCII)
+_FINAL = re.compile(rf"{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})\.{_SUFFIX}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
     """A result that a worker has made durable and the scheduler may publish."""
 
-    rows: int
+    rows: int | None  # None for what is no table
     hidden_path: str  # both relative to the home
     final_path: str
 
@@ -83,9 +92,23 @@ def _escape(char: str) -> str:
     return "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
 
 
-def result_path(job: str, run_id: str) -> str:
+def result_path(job: str, run_id: str, suffix: str = TABLE) -> str:
     """Where a run's published result lies, relative to the home."""
-    return f"{RESULTS}/{file_name(job)}/{file_name(run_id)}.parquet"
+    return f"{RESULTS}/{file_name(job)}/{file_name(run_id)}.{suffix}"
+
+
+def published_path(job: str, run_id: str, hidden: str) -> str:
+    """Where a run's staged result is to be published, relative to the home.
+
+    Raises:
+        StoreError: the path is not one that `stage` makes.
+    """
+    staged = _HIDDEN.fullmatch(hidden)
+    if not staged:
+        raise StoreError(
+            "a result cannot be published.", why=f"{hidden[:300]!r} is no staged result."
+        )
+    return result_path(job, run_id, staged["suffix"])
 
 
 def write_result(
@@ -93,21 +116,19 @@ def write_result(
 ) -> Written:
     """In the worker: make a result durable where no reader sees it yet.
 
-    `value` is a table-like value, or the `Result` that `classify` made of it.
-    A reader of record batches is written as it comes and never held whole.
+    `value` is a table-like value or a notebook, or the `Result` that `classify` made of
+    it. A reader of record batches is written as it comes and never held whole.
 
     Raises:
-        UnsupportedResult: the value does not become Parquet, or fails on the way.
+        UnsupportedResult: the value does not become a file, or fails on the way.
         StoreError: the disk refuses. Nothing is left behind in either case.
     """
     result = value if isinstance(value, Result) else classify(value)
+    put = partial(stage, home, job=job, run_id=run_id, attempt=attempt)
+    if (content := result.notebook) is not None:
+        return put(suffix=NOTEBOOK, fill=lambda file: file.write(content))
     if result.batches is None:
         raise StoreError(f"a result of kind {result.kind} needs no file.")
-    place = open_home(home)
-    final = result_path(job, run_id)
-    # The token keeps a stale attempt's file apart from one of the same number.
-    stem = final.removesuffix(".parquet")
-    hidden = f"{STAGING}/{stem}#{int(attempt)}.{uuid.uuid4().hex}.tmp"
     batches, rows = result.batches, 0
 
     def tables() -> Iterator[pa.Table]:
@@ -124,15 +145,30 @@ def write_result(
         rows = parquet.write(file, batches.schema, tables())
 
     try:
-        with storing(f"the result of {run_id} cannot be written."):
-            place.stage(hidden, fill, keep=True)
+        return replace(put(suffix=TABLE, fill=fill), rows=rows)
     except pa.ArrowException as error:
         raise UnsupportedResult(
             f"a job returned {result.type_name}, which Parquet cannot hold.",
             why=str(error)[:500],
             fix="return a DataFrame with plain column types.",
         ) from error
-    return Written(rows=rows, hidden_path=hidden, final_path=final)
+
+
+def stage(
+    home: str | Path | Home, *, job: str, run_id: str, attempt: int, suffix: str, fill: Fill
+) -> Written:
+    """In the worker: make a file durable where no reader sees it, whatever it holds.
+
+    Raises:
+        StoreError: the disk refuses. Nothing is left behind then, nor if `fill` raises.
+    """
+    final = result_path(job, run_id, suffix)
+    # The token keeps a stale attempt's file apart from one of the same number.
+    stem = final.removesuffix(f".{suffix}")
+    hidden = f"{STAGING}/{stem}#{int(attempt)}.{uuid.uuid4().hex}.{suffix}.tmp"
+    with storing(f"the result of {run_id} cannot be written."):
+        open_home(home).stage(hidden, fill, keep=True)
+    return Written(rows=None, hidden_path=hidden, final_path=final)
 
 
 def publish(home: str | Path | Home, hidden: str, final: str) -> None:
@@ -162,8 +198,9 @@ def publish(home: str | Path | Home, hidden: str, final: str) -> None:
                 why="it is neither staged nor published.",
                 fix="is the home that the workers write to the one of the scheduler?",
             )
-        # One damaged file would fail every scan of this job's results.
-        parquet.footer(place, hidden)
+        if source["suffix"] == TABLE:
+            # One damaged file would fail every scan of this job's results.
+            parquet.footer(place, hidden)
         place.place(hidden, final)
 
 
@@ -182,17 +219,34 @@ def discard(home: str | Path | Home, hidden: str) -> None:
 
 
 def read_result(home: str | Path | Home, path: str) -> pa.Table:
-    """A published result, verified; a DataFrame comes back by `.to_pandas()`.
+    """A published table, verified; a DataFrame comes back by `.to_pandas()`.
 
     Raises:
-        StoreError: the path is not one of a result, or the file is damaged or gone.
+        StoreError: the path is not one of a table, or the file is damaged or gone.
     """
-    if not _FINAL.fullmatch(path):
-        raise StoreError("a result cannot be read.", why=f"{path[:300]!r} is no result's path.")
+    return parquet.read(_published(home, path, TABLE), path)
+
+
+def read_notebook(home: str | Path | Home, path: str) -> bytes:
+    """A published notebook, as the bytes of its file.
+
+    Raises:
+        StoreError: the path is not one of a notebook, or the file is gone.
+    """
+    place = _published(home, path, NOTEBOOK)
+    with storing(f"the result {path} cannot be read."):
+        return place.read_bytes(path)
+
+
+def _published(home: str | Path | Home, path: str, suffix: str) -> Home:
+    """Return the home of a published result that may be read."""
+    found = _FINAL.fullmatch(path)
+    if not found or found["suffix"] != suffix:
+        raise StoreError("a result cannot be read.", why=f"{path[:300]!r} is no path of one.")
     place = open_home(home)
     with storing(f"the result {path} cannot be read."):
         _no_links(place, path)
-    return parquet.read(place, path)
+    return place
 
 
 def _no_links(home: Home, rel: str) -> None:

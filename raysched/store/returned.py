@@ -15,12 +15,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pyarrow as pa
 
 from raysched.errors import UnsupportedResult
+from raysched.spec.notebook import LARGEST, ExecutedNotebook
 from raysched.store import parquet
 
 _JSON_BYTES = 64 * 1024
@@ -56,12 +57,13 @@ _NUMPY: frozenset[type] = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A return value, judged: `json` is set for kind "json", `batches` for "parquet"."""
+    """A return value, judged: `json`, `batches` or `notebook` is set, as the kind says."""
 
-    kind: str  # none | json | parquet
+    kind: str  # none | json | parquet | notebook
     type_name: str
     json: str | None = None
     batches: pa.RecordBatchReader | None = None
+    notebook: bytes | None = None
 
 
 def classify(value: object) -> Result:
@@ -75,6 +77,9 @@ def classify(value: object) -> Result:
     if value is None:
         return Result(kind="none", type_name=name)
     kind = type(value)
+    if kind is ExecutedNotebook:
+        content = cast(ExecutedNotebook, value).content
+        return Result(kind="notebook", type_name=name, notebook=_notebook(content))
     with refusing(name, "it failed while it was read"):
         batches = _batches(value, name)
         if batches is not None:
@@ -85,6 +90,16 @@ def classify(value: object) -> Result:
         f"a job returned {name}, which no Parquet file or JSON column can hold.",
         fix=_FIX.get(name, _RETURN),
     )
+
+
+def _notebook(content: bytes) -> bytes:
+    if len(content) > LARGEST:
+        raise UnsupportedResult(
+            f"the executed notebook has {len(content):,} bytes.",
+            why=f"{LARGEST:,} is the most; its outputs make it large.",
+            fix="write large data to files, and display less of it.",
+        )
+    return content
 
 
 def type_name(value: object) -> str:

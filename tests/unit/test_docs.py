@@ -27,9 +27,10 @@ from raysched.engine.engine import WINDOW
 from raysched.engine.runs import GUARD_SLACK, STOP_AGAIN
 from raysched.errors import RayschedError
 from raysched.runners.current import Current
-from raysched.spec import mounts
+from raysched.spec import mounts, notebook_job
 from raysched.spec.container_job import ContainerOptions, _Declared
 from raysched.spec.job import _Options
+from raysched.spec.notebook_job import NotebookOptions
 from raysched.spec.options import Options
 from raysched.spec.sandbox import CAPABILITIES
 from raysched.spec.units import duration
@@ -116,6 +117,16 @@ def test_every_option_of_a_container_is_documented_its_own_first_and_with_its_de
 
 def test_every_option_of_a_container_has_a_type():
     assert {"name", *_Declared.__annotations__} == set(ContainerOptions.__dataclass_fields__)
+
+
+def test_every_option_of_a_notebook_is_documented_in_its_order_and_with_its_default():
+    rows = tables("notebook-jobs.md", "Options of rs.notebook")[0]
+    told = {row[0].strip("`"): row[3] for row in rows}
+    fields, common = NotebookOptions.__dataclass_fields__, list(Options.__dataclass_fields__)
+    assert list(told) == [name for name in fields if name not in common] + common
+    for name, default in told.items():
+        assert ast.literal_eval(default.strip("`")) == fields[name].default, name
+    assert set(notebook_job._Declared.__annotations__) == set(fields)
 
 
 def test_what_a_container_may_be_given_of_the_node_is_documented():

@@ -19,6 +19,7 @@ from pyarrow import fs as pafs
 from pyarrow import parquet as pq
 
 from raysched.errors import StoreError, UnsupportedResult
+from raysched.spec.notebook import LARGEST, ExecutedNotebook
 from raysched.store import parquet
 from raysched.store.history import History
 from raysched.store.home import STAGING, RemoteHome
@@ -27,6 +28,8 @@ from raysched.store.results import (
     discard,
     file_name,
     publish,
+    published_path,
+    read_notebook,
     read_result,
     result_path,
     write_result,
@@ -491,8 +494,35 @@ def test_a_result_that_is_nowhere_or_cut_short_is_not_published(home, root):
     assert not (root / "results").exists()
 
 
+def test_a_notebook_is_kept_as_it_is_and_is_no_table(home, root):
+    written = write_result(home, "daily_delays", RUN, 1, ExecutedNotebook(b'{"cells": []}'))
+    assert written.rows is None
+    final = published_path("daily_delays", RUN, written.hidden_path)
+    assert final == written.final_path == result_path("daily_delays", RUN, "ipynb")
+    with pytest.raises(StoreError):
+        read_notebook(home, final)
+    publish(home, written.hidden_path, final)
+    assert read_notebook(home, final) == b'{"cells": []}'
+    with pytest.raises(StoreError, match="no path of one"):
+        read_result(home, final)
+    with pytest.raises(StoreError, match="no path of one"):
+        read_notebook(home, result_path("daily_delays", RUN))
+    assert staged(root) == []
+
+
+def test_where_a_result_goes_is_told_by_its_run_and_not_by_its_worker(home):
+    assert published_path("j", "r", HIDDEN.replace("/j/", "/other/")) == FINAL
+    with pytest.raises(StoreError, match="no staged result"):
+        published_path("j", "r", "results/j/r.parquet")
+
+
+def test_an_executed_notebook_that_is_too_large_is_refused():
+    with pytest.raises(UnsupportedResult, match=r"67,108,865 bytes"):
+        classify(ExecutedNotebook(bytes(LARGEST + 1)))
+
+
 TOKEN = "0" * 32
-HIDDEN, FINAL = f"{STAGING}/results/j/r#1.{TOKEN}.tmp", "results/j/r.parquet"
+HIDDEN, FINAL = f"{STAGING}/results/j/r#1.{TOKEN}.parquet.tmp", "results/j/r.parquet"
 
 
 @pytest.mark.parametrize(
@@ -504,7 +534,10 @@ HIDDEN, FINAL = f"{STAGING}/results/j/r#1.{TOKEN}.tmp", "results/j/r.parquet"
         (HIDDEN, "results/j/../../r.parquet"),
         (HIDDEN, "runs/j/r.parquet"),
         (HIDDEN, FINAL + "\n"),
-        (f"{STAGING}/results/../r#1.{TOKEN}.tmp", "results/../r.parquet"),
+        (f"{STAGING}/results/../r#1.{TOKEN}.parquet.tmp", "results/../r.parquet"),
+        (HIDDEN, "results/j/r.ipynb"),
+        (HIDDEN.replace("parquet", "ipynb"), FINAL),
+        (HIDDEN.replace("parquet", "html"), "results/j/r.html"),
         ("../../etc/passwd", FINAL),
         ("state.db", FINAL),
         (HIDDEN.replace("j", "j/k"), "results/j/k/r.parquet"),

@@ -98,13 +98,13 @@ def perform(
 
 
 def keep(home: str, order: Order, value: object) -> dict[str, Any]:
-    """Return the result columns of a value, with its Parquet file durable but hidden."""
+    """Return the result columns of a value, with its file, if it needs one, durable but hidden."""
     if value is None:
         return {"result_kind": "none"}
     from raysched.store import results, returned  # pyarrow, which most no-op jobs never need
 
     result = returned.classify(value)
-    if result.batches is None:
+    if result.json is not None:
         return {"result_kind": result.kind, "result_json": result.json}
     written = results.write_result(home, order.job, order.run_id, order.attempt, result)
     return {
