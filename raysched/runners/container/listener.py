@@ -12,6 +12,7 @@ from raysched.runners.container.output import Output
 _QUIET_S = 60.0  # after so long without output a stream is opened anew: some hang for ever
 _PAUSE_S = 0.1
 _LAST_S = 15.0
+_SHORT_S = 0.1  # the log of a container that has ended by then is read in one piece
 
 
 class Listener(threading.Thread):
@@ -24,8 +25,9 @@ class Listener(threading.Thread):
         self._stream: Stream | None = None
 
     def run(self) -> None:
-        """Read; after a break, read on."""
+        """Read once the container has lasted; after a break, read on."""
         pause = _PAUSE_S / 10
+        self._over.wait(_SHORT_S)
         while not self._over.is_set():
             whole = self._read(follow=True)
             # The stream of a container that goes on may end well, with its engine.
