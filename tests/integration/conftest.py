@@ -33,6 +33,7 @@ def client(tmp_path_factory, docker_host):
 
     home = tmp_path_factory.mktemp("home")
     os.environ["RAYSCHED_NODE_DIR"] = str(tmp_path_factory.mktemp("node"))
+    os.environ["RAYSCHED_SECRETS_DIR"] = str(tmp_path_factory.mktemp("secrets"))
     os.environ["RAYSCHED_ORPHAN_GRACE_S"] = "20"
     client = rs.connect(home, num_cpus=4)
     yield client

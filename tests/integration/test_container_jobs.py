@@ -4,6 +4,8 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import docker
 import psutil
@@ -12,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import docker_engine
+import docker_registry
 import raysched as rs
+from raysched.errors import NotFound
 from support import kill_actor, until
 
 LABEL = "raysched.container"
@@ -142,6 +146,37 @@ def test_a_file_that_is_no_parquet_fails_the_run(client, engine):
     assert "result is refused" in run.explain()
 
 
+def test_an_image_of_a_private_registry_is_in_the_history_by_digest_and_its_login_nowhere(
+    client, engine, tmp_path
+):
+    if reason := docker_registry.obstacle():
+        docker_registry.none(reason)
+    secret = Path(os.environ["RAYSCHED_SECRETS_DIR"], "registry")
+    secret.write_text("robot:swordfish-2026")
+    registry = docker_registry.Registry(tmp_path, ("robot", "swordfish-2026"))
+    registry.start()
+    try:
+        digest = registry.push(engine.api, "tool", "1")
+        image = f"{registry.address}/tool:1"
+        box = rs.container("tool", image=image, registry_auth="registry", num_cpus=0.1)
+        run = ran(client, box)
+        assert run.status == "succeeded", run.explain()
+        row = client.runs(job="tool").set_index("run_id").loc[run.id]
+        assert row.image == f"{registry.address}/tool@{digest}"
+        said = [row.to_json(), str(lines(client, run)), str(client.attempts(run.id).to_dict())]
+        kept = [path.read_bytes() for path in client.home.rglob("*") if path.is_file()]
+        assert not any("swordfish" in text for text in said)
+        assert not any(b"swordfish" in data for data in kept)
+        secret.write_text("robot:no-swordfish")
+        registry.forget(engine.api)
+        run = client.trigger("tool").wait("60s")
+        assert run.status == "failed"
+        assert "cannot be pulled" in run.explain()
+    finally:
+        registry.stop()
+        registry.forget(engine.api)
+
+
 def test_an_image_that_is_nowhere_fails_the_run_with_the_reason(client, engine):
     box = rs.container("ghost", image="raysched/nowhere:1", pull="never", num_cpus=0.1)
     run = ran(client, box)
@@ -181,7 +216,8 @@ def test_after_a_hundred_runs_with_cancels_and_kills_nothing_is_left(client, eng
     for n in range(12):
         running = client.runs(job="swarm", status="running")
         if len(running) and n % 2:
-            client.cancel(dice.choice(running.run_id.tolist()))
+            with suppress(NotFound):  # it may have ended since
+                client.cancel(dice.choice(running.run_id.tolist()))
         elif len(running):
             os.kill(dice.choice(workers(client)), signal.SIGKILL)
         time.sleep(dice.uniform(0.2, 0.6))

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +165,13 @@ def _build(
 
 def _froms(steps: Sequence[str]) -> list[tuple[str, str]]:
     """Return the images that a build began its stages from, and the ids that they had."""
-    found = []
-    for step, then in pairwise(steps):
-        name, id_ = _FROM.match(step), _MADE.match(then)
-        if name and id_:
+    found, name = [], None
+    for line in steps:  # between a FROM and its id stands what a pull says
+        if line.startswith("Step "):
+            name = _FROM.match(line)
+        elif name and (id_ := _MADE.match(line)):
             found.append((name[1], id_[1]))
+            name = None
     return found
 
 
