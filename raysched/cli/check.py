@@ -39,7 +39,7 @@ def check(path: Folder = JOBS, output: Output = Format.TABLE) -> None:
     if output is Format.TABLE:
         good = [row for row in rows if row["job"]]
         columns = [
-            Column("job", "job"),
+            Column("job", "job", fold=True),
             Column("next slot", "next"),
             Column("schedule", "schedule", tight=True),
             Column("file", "file", tight=True),

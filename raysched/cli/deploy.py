@@ -122,7 +122,7 @@ def _show_changes(changed: list[dict[str, Any]]) -> None:
         for row in changed
     ]
     columns = [
-        Column("job", "job"),
+        Column("job", "job", fold=True),
         Column("action", "action"),
         Column("next slot now", "before"),
         Column("next slot then", "after"),
@@ -131,7 +131,7 @@ def _show_changes(changed: list[dict[str, Any]]) -> None:
     fields = [{"job": row["job"], **each} for row in changed for each in row["changes"]]
     if fields:
         show_text("")
-        columns = [Column("job", "job"), Column("changes", "field")]
+        columns = [Column("job", "job", fold=True), Column("changes", "field")]
         columns += [Column("from", "before", fold=True), Column("to", "after", fold=True)]
         show_rows(fields, columns, Format.TABLE)
 
@@ -152,7 +152,7 @@ def _counted(rows: list[dict[str, Any]]) -> str:
 def _show_deployed(rows: list[dict[str, Any]], zones: dict[str, str], form: Format) -> None:
     changed = [row for row in rows if row["action"] != "unchanged"]
     columns = [
-        Column("job", "job"),
+        Column("job", "job", fold=True),
         Column("action", "action"),
         Column("version", "version"),
         Column("next slot", "next", tight=True),

@@ -10,7 +10,7 @@ import typer
 
 from raysched.cli.options import All, Home, Name, Output, connected
 from raysched.cli.output import MOST, Column, Format, say, say_next, show_facts, show_rows
-from raysched.cli.text import instant, listed, plain_rows
+from raysched.cli.text import instant, listed, plain_rows, until
 from raysched.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -26,11 +26,14 @@ def list_jobs(home: Home = None, every: All = False, output: Output = Format.TAB
     rows = plain_rows(connected(home).jobs())
     now = datetime.now(UTC)
     shown = rows if every else rows[:MOST]
-    cells = [{**row, "state": _state(row), "next": _when(row, now)} for row in shown]
+    cells = [
+        {**row, "state": _state(row), "next": _when(row), "in": _in(row, now)} for row in shown
+    ]
     columns = [
-        Column("job", "job"),
+        Column("job", "job", fold=True),
         Column("state", "state"),
         Column("next slot", "next"),
+        Column("in", "in"),
         Column("schedule", "schedule", tight=True),
         Column("tags", "tags", tight=True),
     ]
@@ -48,7 +51,11 @@ def _state(row: dict[str, Any]) -> str:
     return "paused" if row["paused"] else "waiting"
 
 
-def _when(row: dict[str, Any], now: datetime) -> str:
+def _in(row: dict[str, Any], now: datetime) -> str:
+    return until(row["next_slot"], now).removeprefix("in ")
+
+
+def _when(row: dict[str, Any]) -> str:
     slot = row["next_slot"]
     if slot is None:
         return "paused" if row["paused"] else "when triggered"

@@ -1,9 +1,13 @@
-"""The command that prints what a run wrote, and follows it."""
+"""The command that prints what a run wrote, and follows it.
+
+Law: every line once and whole, in the order in which its attempt wrote it, however
+often the scheduler is restarted or its rows move from the database into files.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,63 +16,108 @@ import typer
 
 from raysched.cli.found import resolved, row_of
 from raysched.cli.options import Home, Output, RunId, history_of, is_running
-from raysched.cli.output import Format, say, show_rows, show_text
+from raysched.cli.output import Format, console, say, say_next, show_rows, text_line
 from raysched.cli.text import plain_rows
 from raysched.core.model import born
 from raysched.core.states import State
 
 _ASK_EVERY_S = 0.5
+Seen = Mapping[int, int]  # the number of the last line shown, by attempt
 
 
 def logs(
     run_id: RunId,
+    *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the run is over.")] = False,
+    tail: Annotated[
+        int | None, typer.Option("--tail", "-n", min=0, help="Only the last so many lines.")
+    ] = None,
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Print a run's output.
 
-    Of all its attempts, each line with its instant in UTC.
+    Of all its attempts, each line with its instant in UTC. With --follow across retries,
+    until the run is over; an interruption ends the following, not the run.
     """
+    if follow and output is not Format.TABLE:
+        raise typer.BadParameter("--follow prints lines; leave --output out.")
     place = history_of(home)
     found = resolved(place, run_id)
+    lines = fresh(_lines(place, found), {})
+    shown = lines if tail is None else lines[max(0, len(lines) - tail) :]
+    if len(shown) < len(lines):
+        say(f"the last {len(shown):,} of {len(lines):,} lines")
     if output is not Format.TABLE:
-        show_rows(_lines(place, found, {}), [], output)
+        show_rows(shown, [], output)
         return
-    shown = _print_new(place, found, {})
-    while True:
-        row = row_of(place, found)
-        if State(row["status"]).final or not follow:
-            break
-        if not is_running(home):
-            say("no scheduler is running: nothing more will come.")
-            return
-        time.sleep(_ASK_EVERY_S)
-        shown = _print_new(place, found, shown)
-    # Once more: lines may have come between the last look at them and at the state.
-    shown = _print_new(place, found, shown)
-    if not shown:
+    seen = _print(shown, {})
+    if follow:
+        _follow(place, found, home, {**seen, **last_of(lines)})
+    row = row_of(place, found)
+    if not lines and not follow:
         say(f"run {found} has printed nothing.")
     say(f"run {found} is {row['status']}" + (f": {row['reason']}" if row["reason"] else "."))
+    if not State(row["status"]).final:
+        say_next("logs", found, "-f")
 
 
-def _print_new(place: Path, run_id: str, shown: Mapping[int, int]) -> dict[int, int]:
-    """Print the lines beyond those shown, and return the last line number of each attempt."""
-    last = dict(shown)
-    for line in _lines(place, run_id, shown):
+def fresh(lines: Sequence[dict[str, Any]], seen: Seen) -> list[dict[str, Any]]:
+    """Return the lines beyond those that were seen, in order."""
+    beyond = [line for line in lines if line["line_no"] > seen.get(line["attempt"], 0)]
+    return sorted(beyond, key=lambda line: (line["attempt"], line["line_no"]))
+
+
+def last_of(lines: Sequence[dict[str, Any]]) -> dict[int, int]:
+    """Return the number of the last line of each attempt, of lines in order."""
+    return {line["attempt"]: line["line_no"] for line in lines}
+
+
+def _follow(place: Path, run_id: str, home: Path | None, seen: Seen) -> None:
+    told = ""
+    try:
+        while True:
+            # The state before the lines: of a run that is over, all are there then.
+            begun = time.monotonic()
+            row = row_of(place, run_id)
+            lines = fresh(_lines(place, run_id), seen)
+            seen = {**seen, **_print(lines, seen)}
+            if State(row["status"]).final:
+                return
+            if not is_running(home):
+                say("no scheduler is running: nothing more will come.")
+                return
+            told = _tell_of(row, told)
+            took = time.monotonic() - begun
+            time.sleep(max(_ASK_EVERY_S, 4 * took))
+    except KeyboardInterrupt:
+        say(f"run {run_id} goes on; end it with `raysched cancel {run_id}`.")
+        raise
+
+
+def _tell_of(row: Mapping[str, Any], told: str) -> str:
+    """Say once why a run that is followed does not run."""
+    state = f"{row['status']}" + (f": {row['reason']}" if row["reason"] else "")
+    if state != told and row["status"] != State.RUNNING:
+        say(f"it is {state}", "dim")
+    return state
+
+
+def _print(lines: Sequence[dict[str, Any]], seen: Seen) -> dict[int, int]:
+    """Print lines, and return the number of the last one of each attempt."""
+    out, last = console(), dict(seen)
+    for line in lines:
         attempt = line["attempt"]
-        if attempt not in last and last:
-            show_text(f"--- attempt {attempt}", "dim")
+        if attempt not in last and (last or attempt > 1):
+            text_line(out, f"--- attempt {attempt}", "dim")
         last[attempt] = line["line_no"]
         at = f"{line['ts'].astimezone(UTC):%H:%M:%S.%f}"[:-3] + "Z"
-        style = "yellow" if line["stream"] == "stderr" else ""
-        show_text(f"{at}  {line['line']}", style)
+        text_line(out, f"{at}  {line['line']}", "yellow" if line["stream"] == "stderr" else "")
+    out.file.flush()
     return last
 
 
-def _lines(place: Path, run_id: str, shown: Mapping[int, int]) -> list[dict[str, Any]]:
+def _lines(place: Path, run_id: str) -> list[dict[str, Any]]:
     from raysched.client import history
 
-    frame = history.logs(place, run_id=run_id, since=born(run_id))
-    lines = sorted(plain_rows(frame), key=lambda line: (line["attempt"], line["line_no"]))
-    return [line for line in lines if line["line_no"] > shown.get(line["attempt"], 0)]
+    return plain_rows(history.logs(place, run_id=run_id, since=born(run_id)))

@@ -27,7 +27,10 @@ Home = Annotated[
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")]
 All = Annotated[bool, typer.Option("--all", help="Show all rows, not only the newest 50.")]
 Since = Annotated[
-    str, typer.Option("--since", help="A duration back from now, an instant, or 'all'.")
+    str,
+    typer.Option(
+        "--since", help="2h, 7d, today, yesterday, monday, a day, an instant with its zone, or all."
+    ),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A job's name.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="A run's id, or a unique prefix of it.")]
@@ -88,11 +91,6 @@ def history_of(home: Path | None) -> Path:
         )
     say(f"no scheduler is running; this is what the files in {place} hold.", "dim")
     return place
-
-
-def since_of(text: str) -> str | None:
-    """Return what the client takes for `--since`."""
-    return None if text == "all" else text
 
 
 def params_of(pairs: list[str]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOST = 50
 """How many rows a list shows unless it is asked for all."""
 
+_GAP, _TIGHTEST, _NARROWEST = 2, 10, 24
 _WIDE = 100_000  # a pipe has no edge
 _STYLES = {
     "succeeded": "green",
@@ -143,7 +144,15 @@ def show_facts(facts: Mapping[str, Any], form: Format) -> None:
 
 def show_text(text: object, style: str = "") -> None:
     """Print one harmless line of a result, however long."""
-    console().print(_text(harmless(text), style), soft_wrap=True)
+    text_line(console(), text, style)
+
+
+def text_line(out: Console, text: object, style: str = "") -> None:
+    """Print one harmless line on a console; where nothing is coloured, without Rich's toil."""
+    if style and out.is_terminal:
+        out.print(_text(harmless(text), style), soft_wrap=True)
+    else:
+        out.file.write(harmless(text) + "\n")
 
 
 def _fact(value: Any) -> str:
@@ -159,21 +168,73 @@ def _fact(value: Any) -> str:
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    if rows:
+        _print(table_of(rows, columns))
+
+
+def table_of(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], room: int | None = None
+) -> Table:
+    """Return a table of rows that fits the terminal, or `room` characters."""
+    from rich.cells import cell_len
     from rich.table import Table
 
-    if not rows:
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    cells = [[_cell(row.get(column.key), column) for column in columns] for row in rows]
+    natural = [
+        max([cell_len(column.header) or 1, *(line[n].cell_len for line in cells)])
+        for n, column in enumerate(columns)
+    ]
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    widths = fitted(columns, natural, room or console().width)
+    for column, width in zip(columns, widths, strict=True):
+        if not width:
+            continue
         table.add_column(
             column.header,
-            no_wrap=not (column.tight or column.fold),
+            width=width,
+            no_wrap=not column.fold,
             overflow="ellipsis" if column.tight else "fold",
             justify="right" if column.right else "left",
         )
-    for row in rows:
-        table.add_row(*(_cell(row.get(column.key), column) for column in columns))
-    _print(table)
+    for line in cells:
+        table.add_row(*(cell for cell, width in zip(line, widths, strict=True) if width))
+    if left_out := [c.header for c, width in zip(columns, widths, strict=True) if not width]:
+        table.caption = f"no room for {', '.join(left_out)}; -o json shows all"
+        table.caption_justify = "left"
+    return table
+
+
+def fitted(columns: Sequence[Column], natural: Sequence[int], room: int) -> list[int]:
+    """Return the columns' widths.
+
+    Tight ones give way first, then those that fold; where that is not enough, the last of
+    the tight ones are left out, with a width of 0.
+    """
+    widths = list(natural)
+    tight = [n for n, column in enumerate(columns) if column.tight]
+    folding = [n for n, column in enumerate(columns) if column.fold]
+    _squeeze(widths, tight, _TIGHTEST, room)
+    _squeeze(widths, folding, _NARROWEST, room)
+    while tight and _over(widths, room) > 0:
+        widths[tight.pop()] = 0
+    for n in [*folding, *tight]:  # what one that is left out has given up
+        widths[n] = min(natural[n], widths[n] + max(0, -_over(widths, room)))
+    return widths
+
+
+def _squeeze(widths: list[int], givers: Sequence[int], least: int, room: int) -> None:
+    while givers and (over := _over(widths, room)) > 0:
+        widest = max(givers, key=lambda n: widths[n])
+        others = max((widths[n] for n in givers if n != widest), default=0)
+        spare = widths[widest] - max(least, min(others, widths[widest] - 1))
+        if spare <= 0:
+            return
+        widths[widest] -= min(over, spare)
+
+
+def _over(widths: Sequence[int], room: int) -> int:
+    shown = [width for width in widths if width]
+    return sum(shown) + _GAP * (len(shown) - 1) - room
 
 
 def _print(table: Table) -> None:
@@ -196,11 +257,12 @@ def _cell(value: Any, column: Column) -> Text:
 def _print_json(value: Any) -> None:
     import json
 
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable)
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=jsonable)
     sys.stdout.write(harmless_json(text) + "\n")
 
 
-def _jsonable(value: object) -> Any:
+def jsonable(value: object) -> Any:
+    """Return what JSON takes for a value that it does not know."""
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, Mapping):
@@ -220,7 +282,7 @@ def _print_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
         values = (row.get(name) for name in header)
         writer.writerow(
             harmless(
-                json.dumps(value, ensure_ascii=False, default=_jsonable)
+                json.dumps(value, ensure_ascii=False, default=jsonable)
                 if isinstance(value, list | tuple | Mapping)
                 else iso(value)
                 if isinstance(value, datetime)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,6 @@ from raysched.cli.options import (
     connected,
     history_of,
     is_running,
-    since_of,
 )
 from raysched.cli.output import (
     MOST,
@@ -35,7 +34,9 @@ from raysched.cli.output import (
     show_rows,
     show_text,
 )
-from raysched.cli.text import instant, length, plain_rows
+from raysched.cli.since import since as instant_since
+from raysched.cli.text import instant, length, plain_rows, until
+from raysched.cli.watch import watch
 from raysched.core.model import born
 from raysched.core.states import State
 from raysched.errors import Conflict, NotFound
@@ -52,38 +53,66 @@ def list_runs(
     ] = None,
     job: Annotated[str | None, typer.Option("--job", help="Only those of this job.")] = None,
     every: All = False,
+    keep_watching: Annotated[
+        bool,
+        typer.Option("--watch", "-w", help="Until interrupted; in a pipe, a line a change."),
+    ] = False,
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
     """List runs, the newest first.
 
-    Finished or not, straight from the files: a scheduler need not run.
+    Finished or not, straight from the files: a scheduler need not run. With --watch and
+    -o json, each change is an object on a line of its own.
     """
-    from raysched.client import history
+    place, start = history_of(home), instant_since(since, datetime.now(UTC))
 
-    frame = history.runs(
-        history_of(home), since=since_of(since), status=status and str(status), job=job
-    )
-    total = len(frame)
-    rows = plain_rows((frame if every else frame.tail(MOST)).iloc[::-1])
-    cells = [
-        {
-            **row,
-            "short": short_id(row["run_id"], [each["run_id"] for each in rows]),
-            "took": length(row["duration_s"]),
-            "reason": row["reason"] or row["error_message"],
-        }
-        for row in rows
-    ]
+    def look() -> tuple[list[dict[str, Any]], int]:
+        return _newest(place, start, status, job, every)
+
     columns = [
-        Column("run (UTC)", "short" if sys.stdout.isatty() else "run_id"),
+        Column("run", "short" if sys.stdout.isatty() else "run_id", fold=True),
         Column("status", "status"),
+        Column("began", "began"),
         Column("took", "took", right=True),
-        Column("reason", "reason", tight=True),
+        Column("reason", "why", tight=True),
     ]
+    if keep_watching:
+        if output is Format.CSV:
+            raise typer.BadParameter("--watch prints lines or JSON objects, no CSV.")
+        watch(look, columns, output)
+        return
+    cells, total = look()
+    rows = [{name: row[name] for name in row if name not in _SHOWN} for row in cells]
     show_rows(rows, columns, output, total=total, of="runs", cells=cells)
     if not rows:
         say("no run matches.")
+
+
+_SHOWN = ("shown", "short", "began", "took", "why")
+
+
+def _newest(
+    place: Path, start: datetime | None, status: State | None, job: str | None, every: bool
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the newest runs with how a table shows them, and how many there are."""
+    from raysched.client import history
+
+    frame = history.runs(place, since=start, status=status and str(status), job=job)
+    rows = plain_rows((frame if every else frame.tail(MOST)).iloc[::-1])
+    ids, now = [row["run_id"] for row in rows], datetime.now(UTC)
+    cells = [
+        {
+            **row,
+            "shown": _SHOWN,
+            "short": short_id(row["run_id"], ids),
+            "began": until(row["started_at"], now),
+            "took": length(row["duration_s"]),
+            "why": row["reason"] or row["error_message"],
+        }
+        for row in rows
+    ]
+    return cells, len(frame)
 
 
 def show_run(run_id: RunId, home: Home = None, output: Output = Format.TABLE) -> None:
@@ -136,7 +165,8 @@ def decisions(
     """
     from raysched.client import history
 
-    frame = history.decisions(history_of(home), since=since_of(since), job=job)
+    start = instant_since(since, datetime.now(UTC))
+    frame = history.decisions(history_of(home), since=start, job=job)
     total = len(frame)
     rows = plain_rows((frame if every else frame.tail(MOST)).iloc[::-1])
     cells = [
@@ -144,7 +174,7 @@ def decisions(
     ]
     columns = [
         Column("slot", "slot"),
-        Column("job", "job"),
+        Column("job", "job", fold=True),
         Column("decision", "decision"),
         Column("reason, or run", "reason", tight=True),
     ]

@@ -34,7 +34,7 @@ def next_slots(
         {
             **row,
             "here": instant(row["slot"], row["timezone"]),
-            "in": until(row["slot"], now),
+            "in": until(row["slot"], now).removeprefix("in "),
             "note": "paused" if row["paused"] else "",
         }
         for row in shown
@@ -42,7 +42,7 @@ def next_slots(
     columns = [
         Column("slot", "here"),
         Column("in", "in"),
-        Column("job", "job"),
+        Column("job", "job", fold=True),
         Column("", "note", tight=True),
     ]
     show_rows(shown, columns, output, total=len(rows), of="slots", cells=cells)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raysched.cli.live import follow
 from raysched.cli.options import Home, Name, connected, params_of
 from raysched.cli.output import say, say_next, show_text
 from raysched.cli.text import length
 from raysched.core.states import State
-from raysched.errors import NotFound, RunFailed, WaitTimeout
+from raysched.errors import NotFound, RunFailed
 
 if TYPE_CHECKING:
     from raysched.client import Client, Run
@@ -39,7 +40,8 @@ def trigger(
 ) -> None:
     """Run a job now, and print the run's id.
 
-    With --wait, a run that fits no node is not waited for (exit 5). It stays queued.
+    With --wait, a run that fits no node is not waited for (exit 5). It stays queued. An
+    interruption ends the waiting, not the run.
     """
     limit = _limit(timeout, wait)
     values = params_of(params or [])
@@ -56,7 +58,7 @@ def trigger(
         say_next("cancel", run.id)
         raise typer.Exit(_CANNOT_BE_PLACED)
     else:
-        _await(run, limit)
+        _ended(client, run, limit)
 
 
 def _limit(timeout: str | None, wait: bool) -> float | None:
@@ -77,13 +79,15 @@ def _misfit(client: Client, run: Run) -> str | None:
         return None  # over within a moment
 
 
-def _await(run: Run, limit: float | None) -> None:
+def _ended(client: Client, run: Run, limit: float | None) -> None:
+    """Wait for a run's end, and tell of it.
+
+    Raises:
+        RunFailed: it ended in another state than succeeded.
+        WaitTimeout: it is still going.
+    """
     try:
-        row = run.wait(limit).details()
-    except WaitTimeout as error:
-        raise WaitTimeout(
-            error.what, why=error.why, fix=f"it goes on; see `raysched logs {run.id} -f`."
-        ) from None
+        row = follow(client, run, limit)
     except KeyboardInterrupt:
         say(f"the run goes on; end it with `raysched cancel {run.id}`.")
         raise
