@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raysched.cli import completion
 from raysched.cli.options import All, Home, Name, Output, connected
 from raysched.cli.output import MOST, Column, Format, say, say_next, show_facts, show_rows
 from raysched.cli.text import instant, listed, plain_rows, until
@@ -16,8 +17,14 @@ from raysched.errors import InputError, NotFound
 if TYPE_CHECKING:
     from raysched.client import Client
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Jobs by name.")]
-Tag = Annotated[str | None, typer.Option("--tag", help="All jobs with this tag.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Jobs by name.", autocompletion=completion.jobs),
+]
+Tag = Annotated[
+    str | None,
+    typer.Option("--tag", help="All jobs with this tag.", autocompletion=completion.tags),
+]
 EveryJob = Annotated[bool, typer.Option("--all", help="All jobs.")]
 
 

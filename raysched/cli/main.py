@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raysched.cli import check, cluster, demo, deploy, jobs, logs, runs, slots, trigger
+from raysched.cli import check, cluster, completion, demo, deploy, jobs, logs, runs, slots, trigger
 from raysched.cli.output import say, say_error
 from raysched.errors import (
     InputError,
@@ -116,8 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; an error is told, not raised."""
+
+    def command() -> object:
+        return app(list(arguments), prog_name="raysched", standalone_mode=False)
+
     try:
-        code = app(list(arguments), prog_name="raysched", standalone_mode=False)
+        completes = os.environ.get(completion.COMPLETE) == "complete_bash"
+        code = completion.for_bash(command, os.environ) if completes else command()
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has left, as `head` does. Python would complain once more while exiting.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from raysched.cli import completion
 from raysched.cli.output import Format, say
 from raysched.errors import ClusterError, InvalidParameter, NotFound, NotRunning
 
@@ -32,8 +33,22 @@ Since = Annotated[
         "--since", help="2h, 7d, today, yesterday, monday, a day, an instant with its zone, or all."
     ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A job's name.")]
-RunId = Annotated[str, typer.Argument(metavar="ID", help="A run's id, or a unique prefix of it.")]
+_ID = "A run's id, or a unique prefix of it."
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A job's name.", autocompletion=completion.jobs),
+]
+RunId = Annotated[str, typer.Argument(metavar="ID", help=_ID, autocompletion=completion.runs)]
+Unfinished = Annotated[
+    str, typer.Argument(metavar="ID", help=_ID, autocompletion=completion.unfinished)
+]
+Finished = Annotated[
+    str, typer.Argument(metavar="ID", help=_ID, autocompletion=completion.finished)
+]
+OfJob = Annotated[
+    str | None,
+    typer.Option("--job", help="Only those of this job.", autocompletion=completion.jobs),
+]
 
 
 def home_of(home: Path | None) -> Path:

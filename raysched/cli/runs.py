@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raysched.cli import completion
 from raysched.cli.found import resolved, row_of, short_id
 from raysched.cli.options import (
     All,
+    Finished,
     Home,
+    OfJob,
     Output,
     RunId,
     Since,
+    Unfinished,
     connected,
     history_of,
     is_running,
@@ -51,7 +55,7 @@ def list_runs(
     status: Annotated[
         State | None, typer.Option("--status", help="Only those in this state.")
     ] = None,
-    job: Annotated[str | None, typer.Option("--job", help="Only those of this job.")] = None,
+    job: OfJob = None,
     every: All = False,
     keep_watching: Annotated[
         bool,
@@ -153,7 +157,7 @@ def _known(prefix: str, home: Path | None) -> tuple[dict[str, Any], list[dict[st
 
 
 def decisions(
-    job: Annotated[str | None, typer.Option("--job", help="Only those of this job.")] = None,
+    job: OfJob = None,
     since: Since = "24h",
     every: All = False,
     home: Home = None,
@@ -190,7 +194,14 @@ def _span(row: Mapping[str, Any]) -> str:
 
 
 def explain(
-    name: Annotated[str, typer.Argument(metavar="ID|NAME", help="A run's id, or a job's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|NAME",
+            help="A run's id, or a job's name.",
+            autocompletion=completion.runs_and_jobs,
+        ),
+    ],
     home: Home = None,
     output: Output = Format.TABLE,
 ) -> None:
@@ -223,7 +234,7 @@ def _verb(status: str) -> str:
 # --- changes
 
 
-def cancel(run_id: RunId, home: Home = None) -> None:
+def cancel(run_id: Unfinished, home: Home = None) -> None:
     """Cancel an unfinished run.
 
     Its processes are ended, and it counts as cancelled.
@@ -245,7 +256,7 @@ def cancel(run_id: RunId, home: Home = None) -> None:
     say_next("run", run.id)
 
 
-def retry(run_id: RunId, home: Home = None) -> None:
+def retry(run_id: Finished, home: Home = None) -> None:
     """Run a finished run once more.
 
     With its parameters and its slot. Prints the new run's id.
