@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -33,6 +34,14 @@ def add(n: int = 1, text: str = ""):
 def fails():
     print("[red]not red[/red] \\x1b[2J", file=sys.stderr)
     raise ValueError("on purpose [bold]")
+
+@rs.job(retries=rs.Retry(1, delay="1s"))
+def again():
+    attempt = rs.current().attempt
+    for n in range(3):
+        print(f"{attempt}.{n}", flush=True)
+    if attempt == 1:
+        raise ValueError("once")
 
 @rs.job
 def hangs():
@@ -125,9 +134,32 @@ def test_a_plan_changes_nothing_and_a_deploy_does_what_it_said(cli):
     assert {row["action"] for row in cli.json("deploy", "--plan")} == {"unchanged"}
 
 
+def test_a_plan_names_the_fields_that_change_and_a_prune_asks_first(cli):
+    folder = cli.home.parent / "jobs"
+    (folder / "more.py").write_text("import raysched as rs\n\n@rs.job\ndef more(): ...\n")
+    cli("deploy")
+    cli("pause", "more")
+    (folder / "more.py").write_text(
+        'import raysched as rs\n\n@rs.job(schedule="@daily")\ndef more(): ...\n'
+    )
+    (row,) = [row for row in cli.json("deploy", "--plan") if row["action"] != "unchanged"]
+    assert (row["job"], row["action"], row["paused"]) == ("more", "updated", True)
+    assert row["changes"][0] == {"field": "schedule", "before": "", "after": "cron @daily UTC"}
+    assert "schedule" in cli("deploy", "--plan")
+    cli("deploy")
+    assert {row["job"]: row["paused"] for row in cli.json("jobs")}["more"]  # never unpaused
+    (folder / "more.py").unlink()
+    assert "deleted" in cli("deploy", "--plan", "--prune")
+    cli.apart("deploy", "--prune", code=2)  # nobody to ask
+    assert "1 job(s) would be deleted: more." in cli.err
+    assert "more" in cli("jobs")
+    assert "deleted" in cli("deploy", "--prune", "--yes")
+    assert "more" not in cli("jobs")
+
+
 def test_status_and_jobs_show_what_is_deployed(cli):
     facts = cli.json("status")
-    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 4, str(cli.home))
+    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 5, str(cli.home))
     assert " 06:00:00 E" in cli("jobs")
     assert cli.json("job", "add")["timezone"] == "America/New_York"
     cli("job", "addd", code=6)
@@ -169,6 +201,41 @@ def test_a_timeout_exits_4_and_the_run_goes_on_until_it_is_cancelled(cli):
     assert "is cancelled" in follower.communicate(timeout=120)[1]
     cli("cancel", run_id, code=2)
     assert "is cancelled already" in cli.err
+
+
+def test_a_log_is_followed_across_retries_each_line_once(cli):
+    run_id = cli("trigger", "again").strip()
+    follower = cli.start("logs", run_id, "-f")
+    out, err = follower.communicate(timeout=120)
+    assert follower.returncode == 0
+    lines = [line for line in out.splitlines() if not line.startswith("---")]
+    assert [line.partition("Z  ")[2] for line in lines] == [f"{a}.{n}" for a in "12" for n in "012"]
+    assert "--- attempt 2" in out
+    assert f"run {run_id} is succeeded" in err
+    assert cli("logs", run_id, "--tail", "1").endswith("Z  2.2\n")
+    assert "the last 1 of 6 lines" in cli.err
+
+
+def test_what_is_watched_is_told_change_by_change_until_it_is_interrupted(cli):
+    watcher = cli.start("runs", "-w", "--job", "hangs", "-o", "json")
+    known = json.loads(watcher.stdout.readline())
+    assert (known["job"], known["status"]) == ("hangs", "cancelled")
+    run_id = cli("trigger", "hangs").strip()
+    states = []
+    while "running" not in states:
+        told = json.loads(watcher.stdout.readline())
+        assert told["run_id"] == run_id
+        states.append(told["status"])
+    follower = cli.start("logs", run_id, "-f")
+    assert follower.stdout.readline().endswith("hanging\n")
+    for process, code in ((watcher, 0), (follower, 130)):
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == code, err
+        assert "Traceback" not in err
+    assert f"run {run_id} goes on" in err
+    cli("cancel", run_id)
+    cli("logs", run_id, "-f")
 
 
 def test_a_retry_makes_another_run_of_the_same_parameters(cli):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from raysched.cli.completion import joined
+from raysched.engine.engine import Engine
 from raysched.engine.messages import TriggerRuns
 from raysched.spec.job import job
 from raysched.store import peek
@@ -59,10 +60,7 @@ def _queue(home, store):
     class Nobody:
         def attach(self, epoch): ...
 
-    from raysched.engine.engine import Engine
-    from raysched.testing.simulation import NoResults
-
-    engine = Engine(clock=FakeClock(NOW), store=store, launcher=Nobody(), results=NoResults())
+    engine = Engine(clock=FakeClock(NOW), store=store, launcher=Nobody(), results=Nobody())
     message = TriggerRuns(job="load", params=[{}], moment=NOW, request="c")
     return engine.turn([message]).replies[0][0]
 
