@@ -75,11 +75,12 @@ def show_job(name: Name, home: Home = None, output: Output = Format.TABLE) -> No
     row = _job(client, name)
     slots = [each["slot"] for each in plain_rows(client.next("366d", job=name))[:5]]
     runs = plain_rows(client.runs(since="7d", job=name))[-5:][::-1]
+    explained = client.explain(name)
     facts = {
         **row,
         "memory_bytes": row["memory_bytes"] or None,
-        "status": client.explain(name)["status"],
-        "reason": client.explain(name)["reason"],
+        "status": explained["status"],
+        "reason": explained["reason"],
     }
     if output is Format.TABLE:
         zone = row["timezone"]

@@ -14,7 +14,19 @@ from typing import Annotated, Any
 
 import typer
 
-from raysched.cli import check, cluster, completion, demo, deploy, jobs, logs, runs, slots, trigger
+from raysched.cli import (
+    check,
+    cluster,
+    completion,
+    demo,
+    deploy,
+    explain,
+    jobs,
+    logs,
+    runs,
+    slots,
+    trigger,
+)
 from raysched.cli.output import say, say_error
 from raysched.errors import (
     InputError,
@@ -94,7 +106,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "run": runs.show_run,
     "logs": logs.logs,
     "decisions": runs.decisions,
-    "explain": runs.explain,
+    "explain": explain.explain,
     "cancel": runs.cancel,
     "retry": runs.retry,
     "demo": demo.demo,

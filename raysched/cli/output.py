@@ -155,6 +155,14 @@ def text_line(out: Console, text: object, style: str = "") -> None:
         out.file.write(harmless(text) + "\n")
 
 
+def show_told(what: str, why: str, fix: str | None) -> None:
+    """Print a result that is told as an error is: what, why, and what to do if anything."""
+    show_text(what, "bold")
+    for name, text in (("why", why), ("fix", fix)):
+        if text:
+            show_text(f"  {name}: {_indented(text)}")
+
+
 def _fact(value: Any) -> str:
     if isinstance(value, datetime):
         return iso(value)

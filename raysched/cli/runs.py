@@ -1,4 +1,4 @@
-"""Commands about runs: list, show, explain, cancel, retry.
+"""Commands about runs: list, show, cancel, retry.
 
 What only reads the history asks no scheduler: it works while none is up.
 """
@@ -9,11 +9,10 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from raysched.cli import completion
 from raysched.cli.found import resolved, row_of, short_id
 from raysched.cli.options import (
     All,
@@ -43,10 +42,7 @@ from raysched.cli.text import instant, length, plain_rows, until
 from raysched.cli.watch import watch
 from raysched.core.model import born
 from raysched.core.states import State
-from raysched.errors import Conflict, NotFound
-
-if TYPE_CHECKING:
-    from raysched.client import Client
+from raysched.errors import Conflict
 
 
 def list_runs(
@@ -191,44 +187,6 @@ def _span(row: Mapping[str, Any]) -> str:
     first, last = row["slot"], row["last_slot"]
     text = instant(first)
     return text if last is None or last == first else f"{text} to {instant(last)}"
-
-
-def explain(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID|NAME",
-            help="A run's id, or a job's name.",
-            autocompletion=completion.runs_and_jobs,
-        ),
-    ],
-    home: Home = None,
-    output: Output = Format.TABLE,
-) -> None:
-    """Say why a job or a run is where it is."""
-    if "@" in name and not is_running(home):
-        place = history_of(home)
-        row = row_of(place, resolved(place, name))
-        facts = {key: row[key] for key in ("run_id", "job", "status", "reason")}
-    else:
-        facts = _explained(connected(home), name)
-    if not facts["reason"]:
-        facts = {**facts, "reason": f"it {_verb(facts['status'])}"}
-    show_facts(facts, output)
-
-
-def _explained(client: Client, name: str) -> dict[str, Any]:
-    try:
-        return client.explain(name)
-    except NotFound as nothing:
-        try:
-            return client.explain(client.run(name).id)
-        except NotFound:
-            raise nothing from None
-
-
-def _verb(status: str) -> str:
-    return {"running": "runs", "queued": "is queued"}.get(status, status.replace("_", " "))
 
 
 # --- changes

@@ -10,6 +10,7 @@ from raysched.cli.live import follow
 from raysched.cli.options import Home, Name, connected, params_of
 from raysched.cli.output import say, say_next, show_text
 from raysched.cli.text import length
+from raysched.core.causes import Cause
 from raysched.core.states import State
 from raysched.errors import NotFound, RunFailed
 
@@ -74,9 +75,10 @@ def _limit(timeout: str | None, wait: bool) -> float | None:
 def _misfit(client: Client, run: Run) -> str | None:
     """Return why no node could hold a run that has not started, if so."""
     try:
-        return client.explain(run.id).get("misfit")
+        found = client.explain(run.id)
     except NotFound:
         return None  # over within a moment
+    return found["reason"] if found["cause"] == Cause.NO_CAPACITY_EVER else None
 
 
 def _ended(client: Client, run: Run, limit: float | None) -> None:

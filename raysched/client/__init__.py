@@ -9,12 +9,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysched.client.folder import Fault, Found, Scan, scan
 from raysched.client.run import Run, not_found, plain
+from raysched.core.capacity import demand_of
+from raysched.core.explain import Explanation, explain_finished, with_last_slot
 from raysched.core.model import born
 from raysched.engine import messages
 from raysched.errors import Ambiguous, DeclarationError, InvalidParameter, NotFound
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from raysched.cluster.handle import SchedulerHandle
+    from raysched.core.capacity import Room
 
 __all__ = ["Client", "Fault", "Found", "Run", "Scan", "scan"]
 
 Since = Duration | Instant | None
+
+_RECENT = timedelta(days=31)
+"""The history is searched for a job's last slot only if that was decided within this time."""
 
 
 class Client:
@@ -64,11 +70,9 @@ class Client:
             NotPicklable: a function cannot be sent to a worker.
         """
         others = [_name(job) for job in delete]
-        rows = self._handle.ask(messages.Deploy(deployments=_deployments(jobs), delete=others))
-        misfits = self._handle.call("misfits", [row["job"] for row in rows])
-        for row in rows:
-            row["warnings"] += [misfits[row["job"]]] if row["job"] in misfits else []
-        return _frame(rows)
+        found = _deployments(jobs)
+        rows = self._handle.ask(messages.Deploy(deployments=found, delete=others))
+        return self._warned(rows, found)
 
     def plan(self, *jobs: DeclaredJob | str | Path, prune: bool = False) -> pd.DataFrame:
         """Return what `deploy` would do, and do nothing; with `prune`, what it would if every
@@ -82,16 +86,18 @@ class Client:
             DeclarationError: a job or a file is refused.
             NotPicklable: a function cannot be sent to a worker.
         """
-        import ray
-
-        from raysched.cluster.placement import misfit
-
         found = [replace(each, code=b"") for each in _deployments(jobs)]
         rows = self._handle.ask(messages.Plan(deployments=found, prune=prune))
-        nodes = ray.nodes()
-        for each, row in zip(found, rows, strict=False):  # those to delete come last
-            why = misfit(each.spec.name, each.spec.resources, nodes)
-            row["warnings"] += [why] if why else []
+        return self._warned(rows, found)
+
+    def _warned(
+        self, rows: list[dict[str, Any]], found: Sequence[messages.Deployment]
+    ) -> pd.DataFrame:
+        """Return the rows of a deploy with a warning for each job that no node could hold."""
+        misfits = self._handle.call("misfits", [demand_of(each.spec) for each in found])
+        for row in rows:
+            room = misfits.get(row["job"])
+            row["warnings"] += [_warning(room)] if room else []
         return _frame(rows)
 
     def delete(self, job: DeclaredJob | str) -> dict[str, Any]:
@@ -234,22 +240,38 @@ class Client:
         return self._history("logs", since if run_id is None else born(run_id), run_id=run_id)
 
     def explain(self, name: DeclaredJob | str) -> dict[str, Any]:
-        """Return why a job or an unfinished run is where it is: `status, reason, …`.
+        """Return why a job or a run is where it is: `cause, status, reason, fix` and more.
 
         Raises:
             NotFound: neither a job nor a run has this name.
+            Ambiguous: several runs have ids that begin so.
         """
-        text = name.name if isinstance(name, DeclaredJob) else name
+        return self._explained(_name(name)).to_dict()
+
+    def _explained(self, name: str) -> Explanation:
         try:
-            return dict(self._handle.call("explain", text))
-        except NotFound:
-            if "@" not in text:
-                raise
-        run = self.run(text)
-        if run.id != text:
-            return self.explain(run.id)
+            found: Explanation = self._handle.call("explain", name)
+            return self._with_last_slot(found)
+        except NotFound as nothing:
+            run = self._begins(name, nothing)
+        if run.id != name:
+            return self._explained(run.id)
         row = run.details()
-        return {"run_id": run.id, "job": run.job, "status": row["status"], "reason": row["reason"]}
+        attempts = self.attempts(run.id)
+        return explain_finished(row, [_plain_row(each) for each in _rows(attempts)])
+
+    def _begins(self, name: str, nothing: NotFound) -> Run:
+        """Return the run whose id begins so; if there is none, neither is there a job."""
+        try:
+            return self.run(name)
+        except NotFound:
+            raise nothing from None
+
+    def _with_last_slot(self, found: Explanation) -> Explanation:
+        if found.decided is None or datetime.now(UTC) - found.decided > _RECENT:
+            return found
+        rows = self._history("decisions", found.decided, job=found.job)
+        return with_last_slot(found, [_plain_row(each) for each in _rows(rows)])
 
     def cancel(self, run_id: str) -> str:
         """Cancel an unfinished run and return its state from now on.
@@ -281,7 +303,7 @@ class Client:
         frame = query.frame(self.home, "runs", run_id=run_id, state_url=self._state_url)
         if frame.empty:
             raise not_found(run_id)
-        return _plain_row(frame)
+        return _plain_row(frame.iloc[-1].to_dict())
 
     def wait_for(self, run_id: str, timeout_s: float) -> dict[str, Any] | None:
         """Return the row of a run that finishes within `timeout_s` seconds, else None."""
@@ -385,6 +407,19 @@ def _is_missing(value: object) -> bool:
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))  # type: ignore[call-overload]
 
 
-def _plain_row(frame: pd.DataFrame) -> dict[str, Any]:
-    row = frame.iloc[-1].to_dict()
-    return {str(name): None if _is_missing(value) else value for name, value in row.items()}
+def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    return frame.to_dict("records")
+
+
+def _plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if _is_missing(value):
+        return None
+    return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
+
+
+def _warning(room: Room) -> str:
+    return room.reason + (f"; fix: {room.fix}" if room.fix else "")

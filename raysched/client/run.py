@@ -129,10 +129,7 @@ class Run:
         return self._client.rerun(row)
 
     def explain(self) -> str:
-        """Return why the run is where it is."""
-        row = self.details()
-        if State(row["status"]).final:
-            return row["reason"] or f"it {row['status']}"
+        """Return why the run is where it is, or how it ended."""
         return str(self._client.explain(self.id)["reason"])
 
     def __repr__(self) -> str:

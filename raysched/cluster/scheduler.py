@@ -18,15 +18,15 @@ from typing import Any
 
 import ray
 
-from raysched.cluster import placement
+from raysched.cluster import nodes
 from raysched.cluster.mail import open_report, unbag
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
+from raysched.core.capacity import Cluster, Demand, Room, find_misfits
 from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
-from raysched.engine.messages import Explain, ListJobs, ListUnfinished, Message, Reports
+from raysched.engine.messages import Explain, ListUnfinished, Message, Reports
 from raysched.errors import RayschedError
-from raysched.spec.resources import Resources
 from raysched.store import results
 from raysched.store.history import History
 from raysched.store.sealer import Sealer
@@ -118,36 +118,24 @@ class Scheduler:
                 del self._waiters[run_id]
 
     async def explain(self, name: str) -> Any:
-        """Return why a job or an unfinished run is where it is, placement included."""
-        answer = await self.tell(Explain(name=name))
-        if isinstance(answer, RayschedError):
-            return answer
-        misfit = await self._misfit(answer["job"])
-        if misfit and answer["status"] not in ("running", "retrying"):
-            answer = {**answer, "misfit": misfit, "reason": f"{misfit}; {answer['reason']}"}
-        return answer
+        """Return the `Explanation` of a job or an unfinished run, with what the nodes offer."""
+        return await self.tell(Explain(name=name, cluster=await self._cluster()))
 
-    async def misfits(self, names: Sequence[str]) -> dict[str, str]:
-        """Return, for those jobs that no node could hold, why."""
-        found = {name: await self._misfit(name) for name in names}
-        return {name: why for name, why in found.items() if why}
+    async def misfits(self, demands: Sequence[Demand]) -> dict[str, Room]:
+        """Return, by the job, those of the demands that no node could meet, and why."""
+        cluster = await self._cluster()
+        return {} if cluster is None else find_misfits(demands, cluster)
 
     async def seal(self) -> list[str]:
         """Seal every finished row into Parquet now, and return the files' paths below home."""
         return await asyncio.to_thread(self._seal, everything=True)
 
-    async def _misfit(self, name: str) -> str | None:
-        rows = await self.tell(ListJobs())
-        for row in () if isinstance(rows, RayschedError) else rows:
-            if row["job"] == name:
-                asked = Resources(
-                    num_cpus=row["num_cpus"],
-                    num_gpus=row["num_gpus"],
-                    memory_bytes=row["memory_bytes"],
-                    custom=row["resources"],
-                )
-                return placement.misfit(name, asked, await asyncio.to_thread(ray.nodes))
-        return None
+    async def _cluster(self) -> Cluster | None:
+        try:
+            return await asyncio.to_thread(nodes.look)
+        except Exception as error:  # what else keeps a job from running is told all the same
+            _log.warning("the nodes cannot be asked for: %s", error)
+            return None
 
     def _make_engine(self) -> Engine:
         return Engine(

@@ -12,8 +12,23 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import islice
 
 _Entry = tuple[int, int, str]
+_NAMED = 10  # holders of places that a waiting run is told of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What keeps a queued run from being handed to Ray.
+
+    `holders` have the `limit` places of its job; empty if it has a place and only waits
+    for its turn in the window, in which `ahead` runs of its shape have not started.
+    """
+
+    holders: tuple[str, ...] = ()
+    limit: int | None = None
+    ahead: int = 0
 
 
 @dataclass(slots=True)
@@ -98,18 +113,15 @@ class Dispatch:
         """Return how many runs of a shape wait for its window."""
         return len(self._shapes[shape].line)
 
-    def why(self, run_id: str) -> str:
-        """Return why a queued run has not been handed to Ray; empty if it has been."""
+    def wait(self, run_id: str) -> Wait | None:
+        """Return what keeps a queued run from Ray; None if it has been handed over."""
         if run_id not in self._queued:
-            return ""
+            return None
         job, shape, _ = self._queued[run_id]
         state = self._jobs[job]
         if run_id not in state.holders:
-            return f"waits for {next(iter(state.holders))}: {state.limit} at a time of this job"
-        return (
-            f"waits for its turn: {self._shapes[shape].unstarted} runs of this shape "
-            "are with Ray and have not started"
-        )
+            return Wait(holders=tuple(islice(state.holders, _NAMED)), limit=state.limit)
+        return Wait(ahead=self._shapes[shape].unstarted)
 
     def _admit(self, job: str) -> None:
         state = self._jobs[job]

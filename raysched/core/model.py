@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from raysched.core.causes import Cause
 from raysched.core.pickling import by_fields
 from raysched.core.states import Event, State
 from raysched.spec.units import from_us, iso, to_us
@@ -48,6 +49,23 @@ class Verdict:
     last_slot: datetime
     decision: Decision
     reason: str
+    cause: Cause | None = None
+
+
+NODE_DIED = "NodeDiedError"
+"""The `error_type` of an attempt that was lost because its node died; it is Ray's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """How the attempt before the current one ended."""
+
+    attempt: int
+    status: State
+    reason: str
+    ended_at: datetime
+    node_ip: str | None = None
+    node_lost: bool = False
 
 
 class Stop(StrEnum):
@@ -90,6 +108,7 @@ class Run:
     node_ip: str | None = None
     worker_pid: int | None = None
     log_lines: int = 0
+    tried: Tried | None = None
 
     @property
     def key(self) -> str:
@@ -163,6 +182,8 @@ def run_to_json(run: Run) -> dict[str, Any]:
         value = getattr(run, name)
         if value is not None:
             data[name] = to_us(value) if name in _INSTANTS else value
+    if run.tried is not None:
+        data["tried"] = {**asdict(run.tried), "ended_at": to_us(run.tried.ended_at)}
     return data
 
 
@@ -177,4 +198,11 @@ def run_from_json(data: Mapping[str, Any]) -> Run:
     values["trigger"] = Trigger(values["trigger"])
     if "stop" in values:
         values["stop"] = Stop(values["stop"])
+    if "tried" in values:
+        values["tried"] = _tried(values["tried"])
     return Run(**values)
+
+
+def _tried(data: Mapping[str, Any]) -> Tried:
+    values = {**data, "ended_at": from_us(data["ended_at"]), "status": State(data["status"])}
+    return Tried(**{each.name: values[each.name] for each in fields(Tried) if each.name in values})

@@ -95,6 +95,9 @@ class Store(Protocol):
             NotFound: no version of any job has this code.
         """
 
+    def has_job(self, name: str) -> bool:
+        """Return whether a job of this name is deployed, or was once."""
+
     def has_run(self, run_id: str) -> bool:
         """Return whether a run of this id is unfinished, or finished and not yet sealed."""
 

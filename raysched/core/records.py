@@ -106,6 +106,7 @@ def decision_row(
         "decided_at": to_us(now),
         "schedule": spec.schedule_text,
         "policy": f"overlap={spec.overlap} catchup={spec.catchup}",
+        "cause": verdict.cause,
     }
 
 

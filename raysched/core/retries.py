@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from raysched.core.model import Outcome, Run, Stop
-from raysched.core.states import Event
+from raysched.core.explain import retry_reason
+from raysched.core.model import NODE_DIED, Outcome, Run, Stop, Tried
+from raysched.core.states import Event, step
 from raysched.spec.policies import Retry
 from raysched.spec.units import spell
 
@@ -16,13 +17,17 @@ _RETRIED = {Event.FAIL, Event.LOSE, Event.TIME_OUT}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
-    """How the attempt counts, and what becomes of its run; `retry_at` for another try."""
+    """How the attempt counts, and what becomes of its run.
+
+    `retry_at` is when it is tried again, `tried` how this attempt ended then.
+    """
 
     attempt_event: Event
     attempt_reason: str
     run_event: Event
     reason: str
     retry_at: datetime | None = None
+    tried: Tried | None = None
 
 
 def _reason(outcome: Outcome) -> str:
@@ -45,10 +50,19 @@ def conclude(run: Run, outcome: Outcome, policy: Retry, now: datetime) -> Afterm
     if event not in _RETRIED or never_began or run.attempt > policy.retries:
         return Aftermath(attempt_event=event, attempt_reason=reason, run_event=event, reason=reason)
     delay = policy.delay_after(run.attempt)
+    tried = Tried(
+        attempt=run.attempt,
+        status=step(run.state, event),
+        reason=reason,
+        ended_at=outcome.finished_at or now,
+        node_ip=run.node_ip,
+        node_lost=event is Event.LOSE and outcome.error_type == NODE_DIED,
+    )
     return Aftermath(
         attempt_event=event,
         attempt_reason=reason,
         run_event=Event.RETRY,
-        reason=f"attempt {run.attempt} of {policy.retries + 1}: {reason}; again in {spell(delay)}",
+        reason=retry_reason(tried, policy.retries + 1, spell(delay)),
         retry_at=now + delay,
+        tried=tried,
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from raysched.core.causes import Cause
 from raysched.core.model import Decision, Verdict
 from raysched.core.ports import JobRecord
 from raysched.spec.job import JobSpec
@@ -25,6 +26,7 @@ killed is back within 5 s, and a restart should not turn into a missed slot."""
 MOST_QUEUED = 1000
 """How many unfinished runs a job may pile up, by `overlap` or by `catchup="all"`."""
 
+_MISFIRE = Cause.MISFIRE
 _TOO_MANY = f"{MOST_QUEUED:,} runs of the job are unfinished"
 
 
@@ -61,7 +63,8 @@ def settle(view: JobView, now: datetime) -> list[Verdict]:
     if not due:
         return []
     if view.pause is not None:
-        return _all(due, older, Decision.SKIPPED, f"paused{view.pause and ': '}{view.pause}")
+        reason = f"paused{view.pause and ': '}{view.pause}"
+        return _all(due, older, Decision.SKIPPED, reason, Cause.PAUSED)
     return _caught_up(view, due, older, now)
 
 
@@ -91,15 +94,15 @@ def _caught_up(
     spec, newest = view.spec, due[-1]
     late = now - newest
     if spec.misfire_grace is not None and late > spec.misfire_grace:
-        return _all(due, older, Decision.MISSED, _too_late(late, spec.misfire_grace))
+        return _all(due, older, Decision.MISSED, _too_late(late, spec.misfire_grace), _MISFIRE)
     if spec.catchup is Catchup.ALL and (len(due) > 1 or older or late > ON_TIME):
         return _all_of_them(view, due, older, now)
     if spec.catchup is Catchup.NONE and late > ON_TIME:
-        return _all(due, older, Decision.MISSED, "no scheduler was up; catchup=none")
+        return _all(due, older, Decision.MISSED, "no scheduler was up; catchup=none", _MISFIRE)
     last = _overlapped(view, newest)
-    before = (Decision.MISSED, f"no scheduler was up; catchup={spec.catchup}")
+    before = (Decision.MISSED, f"no scheduler was up; catchup={spec.catchup}", _MISFIRE)
     if spec.catchup is Catchup.LATEST and last.decision is Decision.FIRED:
-        before = (Decision.COALESCED, f"into the slot {iso(newest)}; catchup=latest")
+        before = (Decision.COALESCED, f"into the slot {iso(newest)}; catchup=latest", _MISFIRE)
     return [*_all(due[:-1], older, *before), last]
 
 
@@ -109,12 +112,13 @@ def _all_of_them(
     """Return verdicts that fire each due slot; they wait in line whatever `overlap` says."""
     spec, fired = view.spec, 0
     reason = f"more than max_catchup={spec.max_catchup} slots were due"
-    verdicts = _all([], older, Decision.MISSED, reason)
+    verdicts = _all([], older, Decision.MISSED, reason, _MISFIRE)
     for slot in due:
         if spec.misfire_grace is not None and now - slot > spec.misfire_grace:
-            verdicts.append(_one(slot, Decision.MISSED, _too_late(now - slot, spec.misfire_grace)))
+            reason = _too_late(now - slot, spec.misfire_grace)
+            verdicts.append(_one(slot, Decision.MISSED, reason, _MISFIRE))
         elif len(view.unfinished) + fired >= MOST_QUEUED:
-            verdicts.append(_one(slot, Decision.SKIPPED, _TOO_MANY))
+            verdicts.append(_one(slot, Decision.SKIPPED, _TOO_MANY, Cause.QUEUE_LIMIT))
         else:
             fired += 1
             verdicts.append(_one(slot, Decision.FIRED, f"{spell(now - slot)} late; catchup=all"))
@@ -124,9 +128,10 @@ def _all_of_them(
 def _overlapped(view: JobView, slot: datetime) -> Verdict:
     spec, unfinished = view.spec, view.unfinished
     if spec.overlap is Overlap.SKIP and spec.limit is not None and len(unfinished) >= spec.limit:
-        return _one(slot, Decision.SKIPPED, f"{unfinished[0]} is unfinished; overlap=skip")
+        reason = f"{unfinished[0]} is unfinished; overlap=skip"
+        return _one(slot, Decision.SKIPPED, reason, Cause.OVERLAP)
     if len(unfinished) >= MOST_QUEUED and spec.overlap is not Overlap.REPLACE:
-        return _one(slot, Decision.SKIPPED, _TOO_MANY)
+        return _one(slot, Decision.SKIPPED, _TOO_MANY, Cause.QUEUE_LIMIT)
     return _one(slot, Decision.FIRED, "")
 
 
@@ -155,17 +160,18 @@ def _all(
     older: tuple[datetime, datetime] | None,
     decision: Decision,
     reason: str,
+    cause: Cause,
 ) -> list[Verdict]:
     spans = [(older[0], older[1])] if older else []
     spans += [(slot, slot) for slot in due]
     return [
-        Verdict(slot=first, last_slot=last, decision=decision, reason=reason)
+        Verdict(slot=first, last_slot=last, decision=decision, reason=reason, cause=cause)
         for first, last in spans
     ]
 
 
-def _one(slot: datetime, decision: Decision, reason: str) -> Verdict:
-    return Verdict(slot=slot, last_slot=slot, decision=decision, reason=reason)
+def _one(slot: datetime, decision: Decision, reason: str, cause: Cause | None = None) -> Verdict:
+    return Verdict(slot=slot, last_slot=slot, decision=decision, reason=reason, cause=cause)
 
 
 def _too_late(late: timedelta, grace: timedelta) -> str:

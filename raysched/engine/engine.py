@@ -18,7 +18,7 @@ from raysched.core.orders import Order
 from raysched.core.ports import Clock, Launcher, Results, Store
 from raysched.core.sharing import MOST, share
 from raysched.core.states import State
-from raysched.engine import jobs, messages, runs, views
+from raysched.engine import explain, jobs, messages, runs, views
 from raysched.engine.book import Book
 from raysched.engine.messages import FromUser, LauncherDown, LauncherUp, Message, Reports
 from raysched.errors import RayschedError
@@ -202,6 +202,8 @@ class Engine:
         messages.ListJobs: lambda self, m, now: views.jobs(self._book),
         messages.ListNext: lambda self, m, now: views.upcoming(self._book, m),
         messages.ListUnfinished: lambda self, m, now: views.unfinished(self._book, m),
-        messages.Explain: lambda self, m, now: views.explain(self._book, m.name),
+        messages.Explain: lambda self, m, now: explain.explain(
+            self._book, m.name, m.cluster, self._store.has_job
+        ),
         messages.Status: lambda self, m, now: views.status(self._book),
     }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from raysched.core.capacity import Cluster
 from raysched.core.orders import Report
 from raysched.spec.job import JobSpec
 
@@ -117,9 +118,13 @@ class ListUnfinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explain:
-    """Reply: a dict that says why a job or an unfinished run is where it is."""
+    """Reply: an `Explanation` of why a job or an unfinished run is where it is.
+
+    What the cluster could hold is told if it is known.
+    """
 
     name: str
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

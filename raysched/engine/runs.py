@@ -14,6 +14,7 @@ from raysched.core.ports import Results, StopOrder
 from raysched.core.retries import conclude
 from raysched.core.states import Event, State, step
 from raysched.engine.book import Book
+from raysched.engine.explain import of_run
 from raysched.errors import NotFound, RayschedError
 from raysched.spec.units import spell
 
@@ -190,6 +191,7 @@ def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetim
         state=step(run.state, after.run_event),
         reason=after.reason,
         retry_at=after.retry_at,
+        tried=after.tried,
         launcher=None,
         stop=None,
         stop_reason="",
@@ -281,7 +283,7 @@ def queue_timed_out(book: Book, run_id: str, now: datetime) -> None:
     run = book.runs[run_id]
     limit = book.version_of(run).spec.queue_timeout
     assert limit is not None
-    where = book.dispatch.why(run_id) or "it is with Ray, which has not started it"
+    where = of_run(book, run).reason
     request_stop(
         book,
         run_id,

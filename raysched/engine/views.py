@@ -15,11 +15,10 @@ from raysched.core.plan import Change
 from raysched.core.slots import next_due
 from raysched.core.states import State
 from raysched.engine.book import Book
+from raysched.engine.explain import of_run
 from raysched.engine.jobs import planned, runs_of, warnings
 from raysched.engine.messages import ListNext, ListUnfinished, Plan
-from raysched.errors import NotFound
 from raysched.spec.schedules import next_slot
-from raysched.spec.units import iso
 
 
 def jobs(book: Book) -> list[dict[str, Any]]:
@@ -116,67 +115,10 @@ def _run(book: Book, run: Run) -> dict[str, Any]:
     live = book.live.get(run.key)
     return {
         **records.run_row(run, book.version_of(run).spec),
-        "reason": why(book, run),
+        "reason": "" if run.state is State.RUNNING and not run.stop else of_run(book, run).reason,
         "progress": live.progress if live else None,
         "metrics": live.metrics if live else {},
     }
-
-
-def why(book: Book, run: Run) -> str:
-    """Return why an unfinished run is where it is; empty for one that simply runs."""
-    if run.stop:
-        return f"being ended: {run.stop_reason}"
-    if run.state is State.RETRYING and run.retry_at:
-        return f"{run.reason}, at {iso(run.retry_at)}"
-    if book.launcher is None and run.state is State.QUEUED:
-        return "waits for a launcher: none answers"
-    if run.state is State.QUEUED and run.launcher:
-        return "with Ray, which has not started it"
-    return book.dispatch.why(run.run_id) or run.reason
-
-
-def explain(book: Book, name: str) -> dict[str, Any]:
-    """Return why a job or an unfinished run is where it is.
-
-    Raises:
-        NotFound: neither a job nor an unfinished run has this name.
-    """
-    if name in book.runs:
-        run = book.runs[name]
-        return {"run_id": name, "job": run.job, "status": run.state, "reason": why(book, run)}
-    if name not in book.jobs:
-        raise NotFound(
-            f"there is no job or unfinished run {name[:300]!r}.",
-            fix="look at client.jobs() and client.runs().",
-        )
-    return {"job": name, "status": _job_status(book, name), "reason": _job_reason(book, name)}
-
-
-def _job_status(book: Book, name: str) -> str:
-    states = [book.runs[run].state for run in book.unfinished.get(name, ())]
-    if states:
-        return max(states, key=[State.RETRYING, State.QUEUED, State.RUNNING].index)
-    return "paused" if book.jobs[name].pause is not None else "waiting"
-
-
-def _job_reason(book: Book, name: str) -> str:
-    record = book.jobs[name]
-    reasons = []
-    if record.pause is not None:
-        reasons.append(f"paused{': ' if record.pause else ''}{record.pause}")
-    for run_id in list(book.unfinished.get(name, ()))[:3]:
-        run = book.runs[run_id]
-        reasons.append(
-            f"{run_id} is {run.state}" + (f": {text}" if (text := why(book, run)) else "")
-        )
-    slot = next_due(book.view(name))
-    if slot and record.pause is None:
-        reasons.append(f"its next slot is {iso(slot)}")
-    elif not record.current.spec.schedules:
-        reasons.append("it has no schedule and runs when triggered")
-    elif slot is None and not reasons:
-        reasons.append("its schedule names no further slot")
-    return "; ".join(reasons)
 
 
 def status(book: Book) -> dict[str, Any]:

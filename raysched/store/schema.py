@@ -98,6 +98,7 @@ DATASETS: dict[str, pa.Schema] = {
         schedule=_TEXT,
         policy=_TEXT,
         last_slot=INSTANT,  # a long downtime is one row, slot..last_slot inclusive; else = slot
+        cause=_TEXT,
     ),
     "logs": _schema(
         run_id=_TEXT,

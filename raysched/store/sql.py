@@ -143,6 +143,18 @@ class SqlStore:
             fix="deploy the job again.",
         )
 
+    def has_job(self, name: str) -> bool:
+        """Return whether a job of this name is deployed, or was once.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        if not storable(name):
+            return False
+        with self._reading() as connection:
+            query = select(versions.c.job).where(versions.c.job == name).limit(1)
+            return connection.execute(query).first() is not None
+
     def has_run(self, run_id: str) -> bool:
         """Return whether a run of this id is unfinished, or finished and not yet sealed.
 

@@ -70,6 +70,10 @@ class MemoryStore:
         except KeyError:
             raise NotFound(f"there is no code {code_hash!r}.") from None
 
+    def has_job(self, name: str) -> bool:
+        """Return whether a job of this name is deployed, or was once."""
+        return any(job == name for job, _ in self.disk.versions)
+
     def has_run(self, run_id: str) -> bool:
         """Return whether a run of this id is unfinished, or finished and not sealed."""
         finished = (row["run_id"] for row in self.disk.dataset("runs"))

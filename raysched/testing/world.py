@@ -172,7 +172,7 @@ class World(Frames):
 
     def explain(self, name: DeclaredJob | str) -> str:
         """Return why a job or an unfinished run is where it is."""
-        return str(self.ask(messages.Explain(name=_name(name)))["reason"])
+        return str(self.ask(messages.Explain(name=_name(name))).reason)
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -262,6 +262,14 @@ def replace_code(changes, blob):
     return changes
 
 
+def test_a_job_that_was_deleted_is_known_and_one_that_never_was_is_not(disk):
+    store = opened(disk)
+    store.commit(deployed(TICK))
+    store.commit(Changes(jobs={"tick": None}))
+    assert store.has_job("tick")
+    assert not any(store.has_job(each) for each in ("tock", "TICK", "tic_", "%", *HOSTILE))
+
+
 def test_a_run_is_known_while_it_is_unfinished_and_until_it_is_sealed(disk):
     store = opened(disk)
     store.commit(deployed(TICK))

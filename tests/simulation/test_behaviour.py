@@ -95,7 +95,7 @@ def began(world):
 
 
 def why(world, run_id):
-    return world.ask(Explain(name=run_id))["reason"]
+    return world.ask(Explain(name=run_id)).reason
 
 
 # ------------------------------------------------------------------ slots and overlap
@@ -393,7 +393,7 @@ def test_a_second_cancel_and_a_timeout_change_nothing_of_the_first():
     world.engine.turn([Cancel(run_id=run)])
     world.engine.turn([Cancel(run_id=run)])
     (told,) = world.engine.turn([Explain(name=run)]).replies
-    assert told["reason"] == "being ended: cancelled by a user"
+    assert told.reason == "being ended: cancelled by a user"
     assert world.disk.runs[run].stop is Stop.CANCELLED
     pass_time(world, S)
     assert statuses(world) == ["cancelled"]
@@ -815,7 +815,7 @@ def test_a_scheduler_that_was_superseded_can_change_and_launch_nothing():
 def test_a_turn_that_cannot_be_stored_lets_nothing_out():
     class FullDisk:
         def __init__(self, inner):
-            self.open, self.has_run = inner.open, inner.has_run
+            self.open, self.has_run, self.has_job = inner.open, inner.has_run, inner.has_job
 
         def commit(self, changes):
             raise StoreError("the disk is full.")
@@ -880,7 +880,7 @@ def test_whatever_does_not_run_says_why_and_whatever_runs_tells_its_progress():
     for each in world.ask(ListUnfinished()):
         assert each["reason"] or each["status"] == "running"
     for name in ("etl", "full", *states(world)):
-        assert world.ask(Explain(name=name))["reason"]
+        assert world.ask(Explain(name=name)).reason
     with pytest.raises(NotFound, match="no job or unfinished run"):
         world.ask(Explain(name="nobody"))
 
@@ -912,7 +912,7 @@ def test_jobs_and_their_slots_to_come_are_listed_in_order():
     assert len(world.ask(ListNext(until=START + 900 * D, most=3))) == 3
     with pytest.raises(NotFound):
         world.ask(ListNext(until=START + H, job="nobody"))
-    assert world.ask(Explain(name="c"))["reason"] == "it has no schedule and runs when triggered"
+    assert world.ask(Explain(name="c")).reason == "it has no schedule and runs when triggered"
 
 
 def test_a_message_that_is_refused_does_not_spoil_the_others_of_its_turn():

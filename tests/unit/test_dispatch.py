@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from raysched.core.dispatch import Dispatch
+from raysched.core.dispatch import Dispatch, Wait
 
 WINDOW = 2
 JOBS, SHAPES = ["etl", "train", "report"], ["cpu", "gpu"]
@@ -110,8 +110,8 @@ class DispatchModel(RuleBasedStateMachine):
     @invariant()
     def whoever_waits_says_why(self):
         for run in self.live:
-            assert bool(self.dispatch.why(run)) == (run in self.waiting)
-        assert self.dispatch.why("nobody") == ""
+            assert bool(self.dispatch.wait(run)) == (run in self.waiting)
+        assert self.dispatch.wait("nobody") is None
 
 
 TestDispatch = DispatchModel.TestCase
@@ -138,7 +138,7 @@ def test_a_shape_that_fits_no_node_blocks_no_other():
         dispatch.enqueue(f"gpu-{n}", "etl", "gpu", 9)
     dispatch.enqueue("cpu", "etl", "cpu", 0)
     assert sorted(dispatch.take()) == ["cpu", "gpu-0", "gpu-1"]
-    assert "2 runs of this shape" in dispatch.why("gpu-2")
+    assert dispatch.wait("gpu-2") == Wait(ahead=2)
     dispatch.enqueue("cpu-2", "etl", "cpu", 0)
     assert dispatch.take() == ["cpu-2"]
 
@@ -148,7 +148,7 @@ def test_a_waiting_run_names_the_run_it_waits_for():
     dispatch.enqueue("first", "etl", "cpu", 0)
     dispatch.enqueue("second", "etl", "cpu", 0)
     assert dispatch.take() == ["first"]
-    assert dispatch.why("second") == "waits for first: 1 at a time of this job"
+    assert dispatch.wait("second") == Wait(holders=("first",), limit=1)
     dispatch.ended("first", "etl")
     assert dispatch.take() == ["second"]
 

@@ -19,6 +19,8 @@ from raysched import errors, testing
 from raysched.cli import main
 from raysched.client import Client, Run
 from raysched.client.jobfile import read
+from raysched.core.causes import Cause
+from raysched.core.explain import Explanation, explain_deleted
 from raysched.core.model import Decision, Trigger
 from raysched.core.sharing import LONGEST_S, MOST
 from raysched.core.slots import MOST_QUEUED, ON_TIME
@@ -95,6 +97,12 @@ def public(kind: type) -> set[str]:
 
 
 # ------------------------------------------------------------------ nothing is missing
+
+
+def test_every_key_and_every_cause_of_an_explanation_is_documented():
+    assert set(names("reference.md", "Why it does not run")) == set(explain_deleted("x").to_dict())
+    assert set(explain_deleted("x").to_dict()) == {"what", *Explanation.__dataclass_fields__}
+    assert set(names("reference.md", "Why it does not run", 1)) == set(Cause)
 
 
 def test_every_option_of_a_job_is_documented_in_its_order_and_with_its_default():

@@ -71,7 +71,7 @@ def test_the_columns_are_those_that_users_are_promised():
     logs = "run_id, job, attempt, ts, stream, line_no, line, node_ip"
     assert DATASETS["logs"].names == logs.split(", ")
     decisions = "job, slot, decision, reason, run_id, decided_at, schedule, policy"
-    assert DATASETS["decisions"].names == [*decisions.split(", "), "last_slot"]
+    assert DATASETS["decisions"].names == [*decisions.split(", "), "last_slot", "cause"]
 
 
 def test_every_instant_has_microseconds_and_a_zone():

@@ -1,0 +1,358 @@
+"""Why a job or a run is where it is: one small value, decided from what is known of it.
+
+Pure. The engine gathers the views and hands them in; client and command line show
+what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from raysched.core.capacity import WANTING, Room
+from raysched.core.causes import Cause
+from raysched.core.dispatch import Wait
+from raysched.core.model import NODE_DIED, Decision, Run, Tried
+from raysched.core.slots import JobView, next_due
+from raysched.core.states import State
+from raysched.spec.job import JobSpec
+from raysched.spec.units import iso, local_time
+
+_SHOWN = 3  # runs of a job, or earlier attempts of a run, that a reason names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a job, or a run of it if `run_id` is given, is where it is.
+
+    `cause` is for programs, `reason` and `fix` for readers. `waits_for` are the runs that
+    stand in its way; `attempts` those of its attempts that are over and known, oldest
+    first; `nodes` those that could hold it, with what is free there. Every slot of a job
+    up to `decided` is decided, and `last_slot` is the last of them, if that made no run.
+    """
+
+    job: str
+    status: str
+    cause: Cause
+    reason: str
+    run_id: str | None = None
+    fix: str | None = None
+    decided: datetime | None = None
+    next_slot: datetime | None = None
+    timezone: str | None = None
+    retry_at: datetime | None = None
+    attempt: int | None = None
+    most_attempts: int | None = None
+    attempts: Sequence[Mapping[str, Any]] = ()
+    waits_for: Sequence[str] = ()
+    nodes: Sequence[Mapping[str, Any]] = ()
+    last_slot: Mapping[str, Any] | None = None
+
+    @property
+    def what(self) -> str:
+        """What is explained, in a sentence."""
+        if self.run_id is None:
+            return f"job {self.job} is {_words(self.status)}."
+        is_over = State(self.status).final
+        return f"run {self.run_id} {_verb(self.status) if is_over else f'is {self.status}'}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return `what` and its fields by name, all of them."""
+        found = {"what": self.what, **asdict(self)}
+        found |= {name: list(found[name]) for name in ("attempts", "waits_for", "nodes")}
+        return {**found, "status": str(self.status), "cause": str(self.cause)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """What the explanation of an unfinished run looks at.
+
+    `launcher` is whether one is attached, `deployed` whether the job still is; `wait` says
+    what keeps the run from Ray, `room` whether the cluster can hold it, if that is known.
+    """
+
+    run: Run
+    spec: JobSpec
+    launcher: bool = True
+    deployed: bool = True
+    wait: Wait | None = None
+    room: Room | None = None
+
+
+# --- runs
+
+
+def explain_run(view: RunView) -> Explanation:
+    """Return why an unfinished run is where it is."""
+    run, spec = view.run, view.spec
+    cause, reason, fix = _of_run(view)
+    if run.state is State.QUEUED and run.tried is not None and not run.stop:
+        reason = f"{reason}; {_past(run.tried)}"
+    if not view.deployed:
+        reason = f"{reason}; its job was deleted"
+    holders = view.wait.holders if view.wait and cause in (Cause.OVERLAP, Cause.MAX_ACTIVE) else ()
+    return Explanation(
+        job=run.job,
+        run_id=run.run_id,
+        status=run.state,
+        cause=cause,
+        reason=reason,
+        fix=fix,
+        timezone=spec.timezone,
+        retry_at=run.retry_at,
+        attempt=run.attempt,
+        most_attempts=spec.retry.retries + 1,
+        attempts=[_tried(run.tried)] if run.tried else [],
+        waits_for=holders,
+        nodes=view.room.nodes if view.room and cause not in _ELSEWHERE else (),
+    )
+
+
+#: Causes that have nothing to do with the nodes.
+_ELSEWHERE = frozenset(
+    {Cause.STOPPING, Cause.RUNNING, Cause.RETRY_DELAY, Cause.NODE_LOST, Cause.NO_LAUNCHER}
+    | {Cause.OVERLAP, Cause.MAX_ACTIVE}
+)
+
+
+def _of_run(view: RunView) -> tuple[Cause, str, str | None]:
+    run, spec, wait = view.run, view.spec, view.wait
+    if run.stop:
+        return Cause.STOPPING, f"being ended: {run.stop_reason}", None
+    if run.state is State.RETRYING:
+        lost = run.tried is not None and run.tried.node_lost
+        at = f", at {iso(run.retry_at)}" if run.retry_at else ""
+        return (Cause.NODE_LOST if lost else Cause.RETRY_DELAY), f"{run.reason}{at}", None
+    if run.state is State.RUNNING:
+        return Cause.RUNNING, _running(run, spec), None
+    if not view.launcher:
+        fix = "it is started anew by itself; if this lasts, see `raysched status`."
+        return Cause.NO_LAUNCHER, "waits for a launcher: none answers", fix
+    if wait is not None and wait.holders:
+        cause = Cause.OVERLAP if spec.max_active is None else Cause.MAX_ACTIVE
+        return cause, _placeless(wait), f"wait, or cancel one with client.cancel(id) {_cli(wait)}."
+    return _with_ray(view)
+
+
+def _placeless(wait: Wait) -> str:
+    return f"waits for {wait.holders[0]}: {wait.limit} at a time of this job"
+
+
+def _cli(wait: Wait) -> str:
+    return f"or `raysched cancel {wait.holders[0]}`"
+
+
+def _with_ray(view: RunView) -> tuple[Cause, str, str | None]:
+    wait, room = view.wait, view.room
+    turn = (
+        f"waits for its turn: {wait.ahead} runs of this shape are with Ray and have not started"
+        if wait
+        else "with Ray, which has not started it"
+    )
+    if room is None:
+        return Cause.STARTING, turn, None
+    return room.cause, f"{room.reason}; {turn}" if wait else room.reason, room.fix
+
+
+def _running(run: Run, spec: JobSpec) -> str:
+    since = f" since {iso(run.attempt_started_at)}" if run.attempt_started_at else ""
+    where = f" on node {run.node_ip}" if run.node_ip else ""
+    return f"attempt {run.attempt} of {spec.retry.retries + 1} runs{where}{since}"
+
+
+def _past(tried: Tried) -> str:
+    if tried.node_lost:
+        return f"attempt {tried.attempt} was {_lost(tried.node_ip, tried.ended_at)}"
+    return f"attempt {tried.attempt} {_verb(tried.status)}: {tried.reason}"
+
+
+def _lost(node: str | None, at: datetime | None) -> str:
+    return f"lost with node {node or 'unknown'}" + (f" at {iso(at)}" if at else "")
+
+
+def _tried(tried: Tried) -> dict[str, Any]:
+    return {**asdict(tried), "status": str(tried.status)}
+
+
+def retry_reason(tried: Tried, most: int, delay: str) -> str:
+    """Return the reason of a run that waits for its next attempt."""
+    if tried.node_lost:
+        ended = f"was {_lost(tried.node_ip, tried.ended_at)}"
+        return f"attempt {tried.attempt} of {most} {ended}; again in {delay}"
+    return f"attempt {tried.attempt} of {most}: {tried.reason}; again in {delay}"
+
+
+def explain_finished(
+    row: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]] = ()
+) -> Explanation:
+    """Return how a run ended, from its row of history and those of its attempts."""
+    status = str(row["status"])
+    told = [_attempt(each) for each in sorted(attempts, key=lambda each: each["attempt"])]
+    lost = bool(told) and told[-1]["node_lost"] and status == State.LOST
+    reason = row["reason"] or row.get("error_message") or f"it {_verb(status)}"
+    if lost:
+        used = "its retries are used up" if len(told) > 1 else "it has no retries"
+        reason = f"{_ended(told[-1])}; {used}"
+    before = told[:-1] if told and told[-1]["status"] == status else told
+    if before:
+        left_out = len(before) - _SHOWN
+        more = f"; and {left_out} earlier" if left_out > 0 else ""
+        reason += "; before: " + "; ".join(_ended(each) for each in before[-_SHOWN:]) + more
+    run_id = row["run_id"]
+    again = f"read its output with client.logs(id) or `raysched logs {run_id}`, " + (
+        f"and run it again with run.retry() or `raysched retry {run_id}`."
+    )
+    return Explanation(
+        job=row["job"],
+        run_id=run_id,
+        status=status,
+        cause=Cause.NODE_LOST if lost else Cause.FINISHED,
+        reason=reason,
+        fix=None if status == State.SUCCEEDED else again,
+        timezone=row.get("timezone"),
+        attempt=row.get("attempts"),
+        attempts=told,
+    )
+
+
+def explain_unattended(row: Mapping[str, Any]) -> Explanation:
+    """Return why an unfinished run gets no further while no scheduler runs, from its row."""
+    known = f"; last known: {row['reason']}" if row["reason"] else ""
+    return Explanation(
+        job=row["job"],
+        run_id=row["run_id"],
+        status=str(row["status"]),
+        cause=Cause.NO_SCHEDULER,
+        reason=f"no scheduler is running{known}",
+        fix="run `raysched up`: it goes on then.",
+        timezone=row.get("timezone"),
+        attempt=row.get("attempts"),
+    )
+
+
+def _attempt(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "attempt": row["attempt"],
+        "status": str(row["status"]),
+        "reason": row["reason"] or "",
+        "ended_at": row["finished_at"],
+        "node_ip": row["node_ip"],
+        "node_lost": row["error_type"] == NODE_DIED,
+    }
+
+
+def _ended(attempt: Mapping[str, Any]) -> str:
+    number = f"attempt {attempt['attempt']}"
+    if attempt["node_lost"]:
+        return f"{number} was {_lost(attempt['node_ip'], attempt['ended_at'])}"
+    reason = f": {attempt['reason']}" if attempt["reason"] else ""
+    return f"{number} {_verb(attempt['status'])}{reason}"
+
+
+# --- jobs
+
+
+def explain_job(
+    view: JobView,
+    runs: Sequence[Explanation],
+    *,
+    unfinished: int,
+    status: State | None,
+    room: Room | None = None,
+) -> Explanation:
+    """Return why a job is where it is.
+
+    `runs` explain the oldest of its unfinished runs, of which there are `unfinished`, and
+    `status` is the foremost state among these; `room` is what the cluster has for a run of it.
+    """
+    spec = view.spec
+    slot = None if view.pause is not None else next_due(view)
+    causes = _causes_of_job(view, runs, room, slot)
+    told = [reason for _, reason, _ in causes]
+    if unfinished > len(runs):
+        told.insert(len(runs) + (view.pause is not None), f"and {unfinished - len(runs)} more runs")
+    paused = "paused" if view.pause is not None else "waiting"
+    return Explanation(
+        job=spec.name,
+        status=paused if status is None else status,
+        cause=causes[0][0],
+        reason="; ".join(told),
+        fix=causes[0][2],
+        next_slot=slot,
+        decided=view.decided,
+        timezone=spec.timezone,
+        waits_for=[run.run_id for run in runs if run.run_id],
+        nodes=runs[0].nodes if runs else (),
+    )
+
+
+def _causes_of_job(
+    view: JobView, runs: Sequence[Explanation], room: Room | None, slot: datetime | None
+) -> list[tuple[Cause, str, str | None]]:
+    """Return all that keeps a job from running, what matters most first."""
+    name, found = view.spec.name, list[tuple[Cause, str, str | None]]()
+    if view.pause is not None:
+        fix = f"client.resume({name!r}), or `raysched resume {name}`."
+        found.append((Cause.PAUSED, f"paused{': ' if view.pause else ''}{view.pause}", fix))
+    for run in runs:
+        found.append((run.cause, f"{run.run_id} is {run.status}: {run.reason}", run.fix))
+    if room and not runs and room.cause in WANTING:
+        found.append((room.cause, room.reason, room.fix))
+    if slot is not None:
+        at = local_time(slot, view.spec.timezone)
+        found.append((Cause.NOT_DUE, f"its next slot is {at}", None))
+    elif not view.spec.schedules:
+        fix = f"client.trigger({name!r}), or `raysched trigger {name}`."
+        found.append((Cause.NO_SCHEDULE, "it has no schedule and runs when triggered", fix))
+    elif view.pause is None and not runs:
+        fix = "declare another schedule, and deploy it."
+        found.append((Cause.EXHAUSTED, "its schedule names no further slot", fix))
+    return found
+
+
+def with_last_slot(job: Explanation, rows: Sequence[Mapping[str, Any]]) -> Explanation:
+    """Return a job's explanation that also tells of its last slot, if that made no run.
+
+    `rows` are those of the decisions since `job.decided`.
+    """
+    last = max(rows, key=lambda row: row["last_slot"] or row["slot"], default=None)
+    if last is None or last["decision"] == Decision.FIRED:
+        return job
+    first, until = last["slot"], last["last_slot"] or last["slot"]
+    at = local_time(until, job.timezone or "UTC")
+    which = f"slot, {at}, was" if first == until else f"slots, up to {at}, were"
+    why = f": {last['reason']}" if last["reason"] else ""
+    return replace(
+        job,
+        reason=f"{job.reason}; its last {which} {last['decision']}{why}",
+        last_slot={
+            "slot": first,
+            "last_slot": until,
+            "decision": str(last["decision"]),
+            "cause": last["cause"],
+            "reason": last["reason"],
+        },
+    )
+
+
+def explain_deleted(name: str) -> Explanation:
+    """Return the explanation of a job that was deployed once and is no more."""
+    return Explanation(
+        job=name,
+        status="deleted",
+        cause=Cause.DELETED,
+        reason="it was deleted; its history stays",
+        fix="deploy it again.",
+    )
+
+
+def _words(status: str) -> str:
+    return str(status).replace("_", " ")
+
+
+def _verb(status: str) -> str:
+    """Return a final state as what an attempt did: `failed`, `was lost`."""
+    passive = status in (State.CANCELLED, State.LOST, State.SKIPPED)
+    return f"was {status}" if passive else _words(status)
