@@ -37,7 +37,6 @@ def run_text(row: Row, now: datetime) -> str:
 
 def run_card(row: Row, now: datetime, *, lines: Sequence[str] = (), note: str = "") -> Card:
     """Return the card of a run, with its last lines of output."""
-    took = length(_took(row, now))
     attempts = row.get("attempts")
     facts = {
         "slot": _slot(row),
@@ -55,10 +54,21 @@ def run_card(row: Row, now: datetime, *, lines: Sequence[str] = (), note: str = 
     parts: list[Part] = [bar] if bar else []
     parts.append(Facts(facts=facts))
     parts.append(Lines(name="last lines", lines=lines))
-    state = str(row["status"])
-    when = f"{_DURING.get(state, 'after')} {took}" if took else ""
-    said = " · ".join(filter(None, (when, note)))
-    return Card(kind="Run", title=row["run_id"], state=state, note=said, parts=parts)
+    said = _note(row, now, note)
+    return Card(kind="Run", title=row["run_id"], state=row["status"], note=said, parts=parts)
+
+
+def brief_card(row: Row, now: datetime, *, note: str = "") -> Card:
+    """Return the card of a run with nothing but its state and its progress."""
+    bar, said = _bar(row), _note(row, now, note)
+    parts = (bar,) if bar else ()
+    return Card(kind="Run", title=row["run_id"], state=row["status"], note=said, parts=parts)
+
+
+def _note(row: Row, now: datetime, note: str) -> str:
+    took = length(_took(row, now))
+    when = f"{_DURING.get(row['status'], 'after')} {took}" if took else ""
+    return " · ".join(filter(None, (when, note)))
 
 
 def unknown_card(kind: str, title: str, why: str) -> Card:
@@ -130,6 +140,8 @@ def _error(row: Row) -> str:
 def _result(row: Row) -> str:
     if row.get("result_kind") == "parquet":
         return f"{row.get('result_rows') or 0:,} rows in {row.get('result_path')}"
+    if row.get("result_kind") == "notebook":
+        return str(row.get("result_path"))
     text = row.get("result_json")
     return "" if text in (None, "null") else str(text)
 

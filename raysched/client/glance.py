@@ -57,6 +57,14 @@ def card_of_run(run: Run, client: Client) -> Card:
     return cards.run_card(row, datetime.now(UTC), lines=lines or ())
 
 
+def brief_card_of_run(run: Run) -> Card:
+    """Return a run's card with its state alone."""
+    row, why = look(run.details)
+    if row is None:
+        return cards.unknown_card("Run", run.id, why)
+    return cards.brief_card(row, datetime.now(UTC))
+
+
 def last_lines(client: Client, row: Mapping[str, Any], most: int = TAIL) -> list[str]:
     """Return the last lines of a run's output; the newest part of a long one is tried first."""
     end = row["finished_at"] or datetime.now(UTC)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from raysched.client.stage import cell
 from raysched.core.states import State
 from raysched.errors import Conflict, NotFound, RunFailed, WaitTimeout
 from raysched.spec.units import Duration, duration, from_us
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
     from raysched.client import Client
 
-_GLANCE_S = 30.0  # one question to the scheduler waits this long, so that it may be restarted
-
 
 class Run:
     """One run of a job. Everything but its id is asked of the scheduler or the history."""
@@ -26,6 +26,7 @@ class Run:
         self._client = client
         self.id = run_id
         self._final: Mapping[str, Any] | None = None
+        self._shown_in: int | None = None  # the notebook's cell that shows it already
 
     @property
     def status(self) -> str:
@@ -50,29 +51,52 @@ class Run:
             self._final = row
         return row
 
-    def wait(self, timeout: Duration | float | None = None) -> Run:
+    def wait(self, timeout: Duration | float | None = None, *, show: bool = True) -> Run:
         """Wait until the run is finished, and return it; interrupting the wait harms nothing.
 
-        `timeout` is a duration, or seconds.
+        `timeout` is a duration, or seconds. A wait that takes long shows the run's
+        progress in a notebook or a terminal, unless `show` is false.
 
         Raises:
             WaitTimeout: it is still going.
         """
-        limit = None if timeout is None else _seconds(timeout)
-        until = None if limit is None else time.monotonic() + limit
-        while self._final is None:
-            left = _GLANCE_S if until is None else min(_GLANCE_S, until - time.monotonic())
-            row = self._client.wait_for(self.id, max(0.0, left))
-            if row is not None:
-                self._final = row
-            elif State(self.details()["status"]).final:
-                break
-            elif until is not None and time.monotonic() >= until:
-                raise WaitTimeout(
-                    f"run {self.id} is still {self.status} after {limit:g}s.",
-                    why=self._client.explain(self.id).get("reason") or None,
-                    fix="wait longer, or cancel it with run.cancel().",
-                )
+        from raysched.client.live import waiting
+
+        limit = math.inf if timeout is None else _seconds(timeout)
+        until = time.monotonic() + limit
+        with waiting(self, show=show) as seen:
+            while self._final is None:
+                left = max(0.0, min(seen.pause_s, until - time.monotonic()))
+                self._final = self._client.wait_for(self.id, left)
+                row = self._final or self.details()
+                if State(row["status"]).final:
+                    break
+                if time.monotonic() >= until:
+                    raise self._timed_out(limit)
+                seen.look(row)
+        return self
+
+    def _timed_out(self, limit: float) -> WaitTimeout:
+        return WaitTimeout(
+            f"run {self.id} is still {self.status} after {limit:g}s.",
+            why=self._client.explain(self.id).get("reason") or None,
+            fix="wait longer, or cancel it with run.cancel().",
+        )
+
+    def watch(self) -> Run:
+        """Show the run in one place until it is over, and return it.
+
+        Its state, progress, metrics and last lines, in a notebook's cell or a terminal;
+        elsewhere a line for each state. Interrupting it harms nothing: the run goes on.
+
+        Raises:
+            NotFound: nobody knows the run.
+            ClusterError: the scheduler does not answer any more.
+        """
+        from raysched.client import live
+
+        live.watch(self, self._client)
+        self._shown_in = cell()
         return self
 
     def result(self, timeout: Duration | float | None = None) -> Any:
@@ -138,10 +162,12 @@ class Run:
         return f"<Run {self.id} {text_of_run(self)}>"
 
     def _repr_html_(self) -> str:
-        from raysched.client.glance import card_of_run
+        from raysched.client.glance import brief_card_of_run, card_of_run
         from raysched.show.html import html
 
-        return html(card_of_run(self, self._client))
+        # `run.watch()` as a cell's last line has shown everything right above.
+        above = self._shown_in is not None and self._shown_in == cell()
+        return html(brief_card_of_run(self) if above else card_of_run(self, self._client))
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,11 +83,12 @@ def test_the_readme_does_what_it_says(run):
     run("\n".join([DATAFRAME_OF, first, AFTER_THE_FIRST, *others, AT_THE_END]))
 
 
-@pytest.mark.parametrize("page", ["docs/jobs.md", "docs/history.md"])
+@pytest.mark.parametrize("page", ["docs/jobs.md", "docs/history.md", "docs/notebooks.md"])
 def test_the_examples_of_the_docs_that_need_a_cluster_run(run, page):
     run("\n".join(blocks(page, "python cluster")))
 
 
 def test_no_page_with_such_examples_is_left_out():
     pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
-    assert {p for p in pages if blocks(p, "python cluster")} == {"docs/jobs.md", "docs/history.md"}
+    told = {"docs/jobs.md", "docs/history.md", "docs/notebooks.md"}
+    assert {p for p in pages if blocks(p, "python cluster")} == told
