@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from raysched.cluster import mail
-from raysched.cluster.attempts import Attempt
+from raysched.cluster.attempts import Attempt, Setting
 from raysched.cluster.batch import Batch
 from raysched.cluster.mail import ReportLetter
 from raysched.cluster.names import NAMESPACE
@@ -30,15 +30,6 @@ _PATIENCE_S = 10.0
 
 _log = logging.getLogger(__name__)
 _Told = tuple[tuple[float, float] | None, dict[str, float]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What all attempts of a launcher have in common."""
-
-    home: str
-    launcher: str
-    incarnation: str
 
 
 @dataclass(slots=True)
@@ -128,15 +119,16 @@ class Herald:
         setting, serial = news.setting, news.batch.serial
         piece = mail.bag([*(mail.seal_report(report) for report in reports), *others])
         try:
-            answer = _launcher(setting.launcher).hear.remote(setting.incarnation, serial, piece)
+            answer = find_launcher(setting.launcher).hear.remote(setting.incarnation, serial, piece)
             # Not by ray.get: Ray would take the job's processors away while it waits.
             return bool(answer.future().result(timeout=_PATIENCE_S))
         except Exception as error:
             _log.info("the launcher does not answer: %s", error)
-            _launcher.cache_clear()
+            find_launcher.cache_clear()
             return False
 
 
 @lru_cache(maxsize=1)
-def _launcher(name: str) -> Any:
+def find_launcher(name: str) -> Any:
+    """Return the launcher of that name. Raises: ValueError."""
     return ray.get_actor(name, namespace=NAMESPACE)

@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from raysched.cluster import burial, line, mail, placement
-from raysched.cluster.herald import Setting
+from raysched.cluster.attempts import Setting
 from raysched.cluster.mail import Kind, Launches, OrderLetter, Orders, ReportLetter, Stops
 from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S, line_of
 from raysched.cluster.worker import run_orders
@@ -32,7 +32,10 @@ from raysched.core.orders import Ended, Started
 from raysched.core.ports import StopOrder
 from raysched.core.states import Event
 from raysched.engine.messages import LauncherUp
-from raysched.errors import RayschedError
+from raysched.errors import RayschedError, StoreError
+
+if TYPE_CHECKING:
+    from raysched.store.dock import Dock
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ INLINE_BYTES = 64 * 1024
 """Code up to this size travels with each order; larger code is fetched once and lies in
 Ray's store, which costs each task about a millisecond."""
 
-GROUPS = {"attach": 1, "news": 4, "life": 4}
+GROUPS = {"attach": 1, "news": 4, "life": 4, "freight": 4}
 """The actor's threads. It has no event loop: a call reaches a thread in half the time."""
 
 _AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
@@ -98,6 +101,7 @@ class Launcher:
         self._serial = 0
         self._codes: dict[str, Any] = {}  # references to large code in Ray's store
         self._prepared: dict[tuple[str, str | None], Any] = {}
+        self._docked: Dock | None = None
         self._lifeline = threading.Event()
         self._mail: queue.SimpleQueue[ReportLetter | tuple[_Task, Future[bytes]]] = (
             queue.SimpleQueue()
@@ -143,6 +147,29 @@ class Launcher:
         with self._lock:
             self._take_in(serial, mail.unbag(piece))
         return True
+
+    @ray.method(concurrency_group="freight")
+    def receive(self, incarnation: str, key: str, hidden: str, step: Any) -> StoreError | None:
+        """Take a step with a result file of an attempt under way; the error, if it is refused."""
+        if incarnation != self._incarnation or key not in self._attempts:
+            return StoreError(
+                "a result is refused on its way to the home.",
+                why=f"the attempt {key} is not under way here.",
+            )
+        try:
+            self._dock().take(key, hidden, step)
+        except StoreError as error:
+            return error
+        return None
+
+    def _dock(self) -> Dock:
+        """Return where results arrive; most launchers never need it, nor pyarrow."""
+        from raysched.store.dock import Dock
+
+        with self._lock:
+            if self._docked is None:
+                self._docked = Dock(self._home)
+            return self._docked
 
     # What comes by the line
 

@@ -13,9 +13,12 @@ from raysched.cluster.launcher import GROUPS, INLINE_BYTES, Launcher
 from raysched.cluster.line import Line
 from raysched.cluster.mail import Launches, Orders, Stops, seal_order
 from raysched.cluster.names import LAUNCHER, detached, line_of
+from raysched.cluster.shipping import BEACON
 from raysched.core.orders import Order
 from raysched.core.ports import StopOrder
 from raysched.engine.messages import LauncherDown, LauncherUp
+from raysched.errors import StoreError
+from raysched.store import beacon
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 0.2
@@ -77,6 +80,7 @@ class RemoteLauncher:
                 if up is None:
                     _log.warning("the launcher serves a newer scheduler, or another home")
                 elif self._on_watch:
+                    self._mark_home(up.launcher)
                     self._line = Line(line_of(up.launcher))
                     self._tell(up)
                     ray.get(actor.live.remote(up.launcher))
@@ -85,6 +89,13 @@ class RemoteLauncher:
             if self._on_watch:
                 self._tell(LauncherDown(reason="it does not answer"))
             threading.Event().wait(_AGAIN_S)
+
+    def _mark_home(self, launcher: str) -> None:
+        """Let workers know the home, before any order can lead to one that looks for it."""
+        try:
+            beacon.light(self._home, BEACON, launcher)
+        except StoreError as error:  # results come by way of the launcher then
+            _log.warning("%s", error)
 
     @property
     def _on_watch(self) -> bool:

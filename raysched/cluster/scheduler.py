@@ -27,7 +27,7 @@ from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
 from raysched.engine.messages import Explain, ListUnfinished, Message, Reports
 from raysched.errors import RayschedError
-from raysched.store import results
+from raysched.store import leftovers, results
 from raysched.store.history import History
 from raysched.store.sealer import Sealer
 from raysched.store.sql import SqlStore
@@ -165,6 +165,10 @@ class Scheduler:
 
     def _seal(self, *, everything: bool) -> list[str]:
         with self._sealing:
+            try:
+                leftovers.sweep(self._home, self._store.unfinished)
+            except RayschedError as error:  # they harm nobody; the next sealing tries again
+                _log.warning("staged results are left over: %s", error)
             return self._sealer.seal(everything=everything)
 
 
@@ -183,3 +187,6 @@ class _Published:
         final = results.published_path(job, run_id, hidden)
         results.publish(self._home, hidden, final)
         return final
+
+    def discard(self, hidden: str) -> None:
+        results.discard(self._home, hidden)

@@ -17,10 +17,10 @@ from typing import Any
 import ray
 
 from raysched.cluster import mail
-from raysched.cluster.attempts import Attempt, Here
+from raysched.cluster.attempts import Attempt, Here, Setting
 from raysched.cluster.attempts.native import NativeAttempt
 from raysched.cluster.batch import Batch, Notes
-from raysched.cluster.herald import Herald, Setting
+from raysched.cluster.herald import Herald
 from raysched.cluster.mail import OrderLetter, ReportLetter
 from raysched.cluster.names import guard_directory
 from raysched.core.orders import Ended, Order, Started
@@ -101,12 +101,12 @@ class _Worker:
     def _run(self, setting: Setting, batch: Batch, order: Order, code: bytes) -> Ended:
         attempt: Attempt
         if order.container is None:
-            attempt = NativeAttempt(self._guard, self._here, setting.home, order, code)
+            attempt = NativeAttempt(self._guard, self._here, setting, order, code)
         else:
             # Most workers never need the Docker client, which takes long to load.
             from raysched.cluster.attempts.contained import ContainedAttempt
 
-            attempt = ContainedAttempt(self._here, setting.home, order, code)
+            attempt = ContainedAttempt(self._here, setting, order, code)
             if ended := attempt.farewell():
                 return ended
         self._herald.begin(setting, batch, self._started(order, attempt), attempt)

@@ -128,3 +128,10 @@ class Results(Protocol):
 
     def publish(self, run_id: str, job: str, hidden: str) -> str:
         """Make a worker's hidden result file visible, and return its path below home."""
+
+    def discard(self, hidden: str) -> None:
+        """Remove a hidden result file that no attempt will ever publish, if it is there.
+
+        Raises:
+            StoreError: it is no such file, or cannot be removed.
+        """

@@ -51,6 +51,7 @@ class Book:
         self.changes = Changes()
         self.orders: list[Order] = []
         self.stops: list[StopOrder] = []
+        self.refused: list[str] = []  # staged results that nobody will publish
         self.finished: list[Mapping[str, Any]] = []
         self._shapes: dict[tuple[str, str], Shape] = {}
         for name, record in self.jobs.items():

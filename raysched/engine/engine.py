@@ -107,12 +107,14 @@ class Engine:
     def _let_out(self, replies: list[Any]) -> Turn:
         book = self._book
         changes = book.take_changes()
-        if changes:
+        # What is refused is removed for good: not by a scheduler that has been replaced.
+        if changes or book.refused:
             self._store.commit(changes)
         # A crash here loses no attempt: the launcher, asked at the next start, does not
         # know it, and it is ordered again under the same key.
         orders, book.orders = book.orders, []
         stops, book.stops = book.stops, []
+        refused, book.refused = book.refused, []
         finished, book.finished = book.finished, []
         try:
             if orders:
@@ -125,7 +127,16 @@ class Engine:
             _log.exception("the launcher did not take its orders")
             book.launcher = None
             self._launcher.attach(book.epoch)
+        self._discard(refused)
         return Turn(replies=replies, finished=finished)
+
+    def _discard(self, refused: Sequence[str]) -> None:
+        """Remove staged results whose refusal is durable; what stays is swept up later."""
+        for hidden in refused:
+            try:
+                self._results.discard(hidden)
+            except RayschedError as error:
+                _log.warning("%s", error)
 
     def _tasks(self, orders: Sequence[Order]) -> list[list[Order]]:
         paces = self._book.paces

@@ -100,6 +100,9 @@ def hear(book: Book, report: Report, launcher: str, results: Results, now: datet
     """Take in news of an attempt; news of any but the current attempt is refused."""
     run = book.runs.get(report.key.rpartition("#")[0])
     if run is None or run.key != report.key or run.launcher != launcher:
+        if isinstance(report, Ended):
+            # Told again after it was accepted, it names a file that is not there any more.
+            _refuse(book, report.outcome)
         return
     match report:
         case Started():
@@ -165,7 +168,7 @@ def ended(book: Book, run: Run, outcome: Outcome, results: Results, now: datetim
         outcome = replace(outcome, reason=timeout_reason(book, run))
     # No attempt ends after its end is told: a worker's clock may be ahead.
     finished_at = min(outcome.finished_at or now, now)
-    outcome = _published(run, replace(outcome, finished_at=finished_at), results)
+    outcome = _published(book, run, replace(outcome, finished_at=finished_at), results)
     started = run.attempt_started_at or outcome.started_at
     run = replace(
         run,
@@ -210,13 +213,14 @@ def _seconds(outcome: Outcome) -> float | None:
     return (end - start).total_seconds()
 
 
-def _published(run: Run, outcome: Outcome, results: Results) -> Outcome:
+def _published(book: Book, run: Run, outcome: Outcome, results: Results) -> Outcome:
     """Make the result file of a success visible before the success is on record.
 
     If the process dies in between, the launcher tells the success again, and
     publishing again is harmless.
     """
     if outcome.event is not Event.SUCCEED or run.stop:
+        _refuse(book, outcome)
         return replace(
             outcome, result_kind=None, result_json=None, result_rows=None, result_path=None
         )
@@ -225,6 +229,7 @@ def _published(run: Run, outcome: Outcome, results: Results) -> Outcome:
     try:
         path = results.publish(run.run_id, run.job, outcome.result_path)
     except RayschedError as error:
+        _refuse(book, outcome)
         return replace(
             outcome,
             event=Event.FAIL,
@@ -234,6 +239,12 @@ def _published(run: Run, outcome: Outcome, results: Results) -> Outcome:
             result_path=None,
         )
     return replace(outcome, result_path=path)
+
+
+def _refuse(book: Book, outcome: Outcome) -> None:
+    """Have a staged result removed, once it is on record that nobody will publish it."""
+    if outcome.result_path is not None:
+        book.refused.append(outcome.result_path)
 
 
 def requeue(book: Book, run_id: str, now: datetime) -> None:

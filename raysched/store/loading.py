@@ -65,7 +65,7 @@ def snapshot(connection: Connection, epoch: int) -> Snapshot:
             return Snapshot(
                 epoch=epoch,
                 jobs=_jobs(connection, found),
-                runs=_runs(connection),
+                runs=unfinished(connection),
                 versions=found,
             )
     except (ValueError, KeyError, TypeError) as error:
@@ -105,7 +105,8 @@ def _jobs(connection: Connection, found: Mapping[tuple[str, str], Version]) -> d
     }
 
 
-def _runs(connection: Connection) -> tuple[Run, ...]:
+def unfinished(connection: Connection) -> tuple[Run, ...]:
+    """Return the runs that are not over, in the order of their creation."""
     docs = connection.execute(select(runs.c.doc).order_by(runs.c.n)).scalars().all()
     return tuple(map(run_from_json, parsed(docs)))
 

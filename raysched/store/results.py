@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from raysched.errors import StoreError, UnsupportedResult
 from raysched.store import parquet
-from raysched.store.home import STAGING, Fill, Home, LocalHome, open_home, storing
+from raysched.store.home import STAGING, Fill, Home, LocalHome, Staging, open_home, storing
 from raysched.store.returned import Result, classify, refusing
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 RESULTS = "results"
+STAGED = f"{STAGING}/{RESULTS}"
 _PLAIN = re.compile(r"[A-Za-z0-9@.+_-]", re.ASCII)
 _LONGEST = 160  # bytes; a file name has 255, and the attempt and the suffix need theirs
 
@@ -49,8 +50,8 @@ TABLE, NOTEBOOK = "parquet", "ipynb"
 _PART = r"(?:[A-Za-z0-9@+~%-][A-Za-z0-9@.+~%_-]*)"
 _SUFFIX = rf"(?P<suffix>{TABLE}|{NOTEBOOK})"
 _HIDDEN = re.compile(
-    rf"{re.escape(STAGING)}/{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})"
-    rf"#\d+\.[0-9a-f]{{32}}\.{_SUFFIX}\.tmp",
+    rf"{re.escape(STAGED)}/(?P<job>{_PART})/(?P<run>{_PART})#(?P<attempt>\d+)"
+    rf"\.[0-9a-f]{{32}}\.{_SUFFIX}\.tmp",
     re.ASCII,
 )
 _FINAL = re.compile(rf"{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})\.{_SUFFIX}", re.ASCII)
@@ -111,8 +112,19 @@ def published_path(job: str, run_id: str, hidden: str) -> str:
     return result_path(job, run_id, staged["suffix"])
 
 
+def owner(hidden: str) -> str | None:
+    """Whose a staged result is: what `owned_by` gives for its attempt; None if it is none."""
+    found = _HIDDEN.fullmatch(hidden)
+    return None if found is None else "{}/{}#{}".format(*found.group("job", "run", "attempt"))
+
+
+def owned_by(job: str, run_id: str, attempt: int) -> str:
+    """The beginning of the names of an attempt's staged results."""
+    return f"{file_name(job)}/{file_name(run_id)}#{int(attempt)}"
+
+
 def write_result(
-    home: str | Path | Home, job: str, run_id: str, attempt: int, value: object
+    home: str | Path | Staging, job: str, run_id: str, attempt: int, value: object
 ) -> Written:
     """In the worker: make a result durable where no reader sees it yet.
 
@@ -155,7 +167,7 @@ def write_result(
 
 
 def stage(
-    home: str | Path | Home, *, job: str, run_id: str, attempt: int, suffix: str, fill: Fill
+    home: str | Path | Staging, *, job: str, run_id: str, attempt: int, suffix: str, fill: Fill
 ) -> Written:
     """In the worker: make a file durable where no reader sees it, whatever it holds.
 
@@ -164,10 +176,10 @@ def stage(
     """
     final = result_path(job, run_id, suffix)
     # The token keeps a stale attempt's file apart from one of the same number.
-    stem = final.removesuffix(f".{suffix}")
-    hidden = f"{STAGING}/{stem}#{int(attempt)}.{uuid.uuid4().hex}.{suffix}.tmp"
+    hidden = f"{STAGED}/{owned_by(job, run_id, attempt)}.{uuid.uuid4().hex}.{suffix}.tmp"
+    place = open_home(home) if isinstance(home, str | Path) else home
     with storing(f"the result of {run_id} cannot be written."):
-        open_home(home).stage(hidden, fill, keep=True)
+        place.stage(hidden, fill, keep=True)
     return Written(rows=None, hidden_path=hidden, final_path=final)
 
 
@@ -181,15 +193,15 @@ def publish(home: str | Path | Home, hidden: str, final: str) -> None:
             file is damaged, or it is in neither place.
     """
     source, target = _HIDDEN.fullmatch(hidden), _FINAL.fullmatch(final)
-    if not source or not target or source.groups() != target.groups():
+    if not source or not target or source.group("job", "run", "suffix") != target.groups():
         raise StoreError(
             "a result cannot be published.",
             why=f"{hidden[:300]!r} and {final[:300]!r} are not the two places of one run's result.",
         )
     place = open_home(home)
     with storing(f"the result {final} cannot be published."):
-        _no_links(place, hidden)
-        _no_links(place, final)
+        no_links(place, hidden)
+        no_links(place, final)
         if not place.exists(hidden):
             if place.exists(final):
                 return
@@ -214,7 +226,7 @@ def discard(home: str | Path | Home, hidden: str) -> None:
         raise StoreError("a result cannot be dropped.", why=f"{hidden[:300]!r} is no staged one.")
     place = open_home(home)
     with storing(f"the staged result {hidden} cannot be removed."):
-        _no_links(place, hidden)
+        no_links(place, hidden)
         place.discard(hidden)
 
 
@@ -245,11 +257,11 @@ def _published(home: str | Path | Home, path: str, suffix: str) -> Home:
         raise StoreError("a result cannot be read.", why=f"{path[:300]!r} is no path of one.")
     place = open_home(home)
     with storing(f"the result {path} cannot be read."):
-        _no_links(place, path)
+        no_links(place, path)
     return place
 
 
-def _no_links(home: Home, rel: str) -> None:
+def no_links(home: Home, rel: str) -> None:
     """Refuse a path that a symbolic link leads elsewhere.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -167,6 +167,15 @@ class SqlStore:
         over = select(outbox.c.seq).where(outbox.c.run_id == run_id, outbox.c.dataset == "runs")
         with self._reading() as connection:
             return any(connection.execute(each.limit(1)).first() for each in (live, over))
+
+    def unfinished(self) -> Sequence[Run]:
+        """Return the runs that are not over, by what is committed.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return loading.unfinished(connection)
 
     def unsealed(self, dataset: str, *, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the rows of history that no file holds yet, unfinished runs among them.

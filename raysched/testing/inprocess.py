@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysched.cluster.attempts import Here
 from raysched.cluster.attempts.native import current_of, perform
@@ -32,6 +32,9 @@ from raysched.spec.units import Duration, duration
 from raysched.testing.capture import Captured
 from raysched.testing.clock import FakeClock
 from raysched.testing.launcher import Act
+
+if TYPE_CHECKING:
+    from raysched.store.home import Staging
 
 Takes = Duration | Callable[[Order], Duration]
 
@@ -76,6 +79,12 @@ class InProcess:
         results.publish(self.home, hidden, final)
         return final
 
+    def discard(self, hidden: str) -> None:
+        """Remove a result that is not to become visible."""
+        from raysched.store import results
+
+        results.discard(self.home, hidden)
+
     def deployment(self, job: DeclaredJob) -> Deployment:
         """Return a job as the engine takes it, and keep its function to be called.
 
@@ -98,7 +107,7 @@ class InProcess:
         current = current_of(order)
         with Captured(self._clock.now) as captured:
             outcome, error = perform(
-                lambda: self._functions[order.code_hash], order, current, _HERE, str(self.home)
+                lambda: self._functions[order.code_hash], order, current, _HERE, self._staging
             )
         if isinstance(error, KeyboardInterrupt):
             raise error  # who presses Ctrl-C means the test
@@ -112,6 +121,11 @@ class InProcess:
         return Act(
             wait=timedelta(0), takes=takes, event=outcome.event, outcome=outcome, log=captured.lines
         )
+
+    def _staging(self) -> Staging:
+        from raysched.store.home import open_home
+
+        return open_home(self.home)
 
     def _length(self, order: Order) -> timedelta:
         takes = self.takes(order) if callable(self.takes) else self.takes

@@ -31,6 +31,9 @@ class NoResults:
         """Return the path as it is."""
         return hidden
 
+    def discard(self, hidden: str) -> None:
+        """There is nothing to remove."""
+
 
 class World(Frames):
     """A clock, a disk, a launcher and a scheduler that can be killed and started again.

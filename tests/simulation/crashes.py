@@ -130,18 +130,27 @@ class CrashingLauncher:
 
 
 class CrashingResults:
-    """Results whose publisher may die before and right after a file appears."""
+    """Results whose publisher may die before and right after a file appears or is removed."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self.visible: dict[str, str] = {}
+        self.removed: set[str] = set()
 
     def publish(self, run_id: str, job: str, hidden: str) -> str:
         self._faults.step("publish: before")
         path = f"results/{job}/{run_id}.parquet"
+        assert hidden not in self.removed, "a result is removed before its attempt is accepted"
         self.visible[path] = hidden
         self._faults.step("publish: after")
         return path
+
+    def discard(self, hidden: str) -> None:
+        if hidden in self.removed or hidden in self.visible.values():
+            return  # there is nothing to remove
+        self._faults.step("discard: before")
+        self.removed.add(hidden)
+        self._faults.step("discard: after")
 
 
 class Scene:

@@ -33,7 +33,7 @@ from raysched.spec.container_job import container
 from raysched.spec.job import job
 from raysched.spec.policies import Retry
 from raysched.spec.schedules import after_end, at, every
-from raysched.testing import Act, World
+from raysched.testing import Act, MemoryStore, World
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 S, M, H, D = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -861,6 +861,76 @@ def test_the_work_of_higher_priority_goes_first():
         trigger(world, f"p{n}", n=2)
     pass_time(world, H)
     assert [key[:2] for key in began(world)] == ["p0", "p2", "p2", "p1", "p1", "p0"]
+
+
+# ------------------------------------------------------------------ results
+
+
+class StagedResults:
+    """Staged files by name, each of which is published or removed."""
+
+    def __init__(self, *staged, refuses=False):
+        self.staged, self.published, self._refuses = set(staged), set(), refuses
+
+    def publish(self, run_id, job, hidden):
+        if self._refuses:
+            raise StoreError("the file is damaged.")
+        self.staged.remove(hidden)
+        self.published.add(hidden)
+        return hidden
+
+    def discard(self, hidden):
+        self.staged.discard(hidden)
+
+
+def test_the_result_of_an_attempt_that_is_cancelled_as_it_succeeds_is_removed():
+    results = StagedResults("hidden")
+    world = a_world(a_job(), script=long(result="hidden"), results=results)
+    (run,) = trigger(world)
+    pass_time(world, S)
+    world.ask(Cancel(run_id=run))
+    outcome = Outcome(event=Event.SUCCEED, result_path="hidden")
+    world.ask(
+        Reports(launcher=world.launcher.name, reports=[Ended(key=f"{run}#1", outcome=outcome)])
+    )
+    assert statuses(world) == ["cancelled"]
+    assert (results.staged, results.published) == (set(), set())
+
+
+def test_the_result_of_a_stale_attempt_is_removed_and_that_of_the_current_one_is_not():
+    results = StagedResults("stale", "current")
+    script = acting(_1=Act(event=Event.FAIL), always=Act(takes=M, result="current"))
+    world = a_world(a_job(retries=1), script=script, results=results)
+    (run,) = trigger(world)
+    pass_time(world, S)
+    stale = Ended(key=f"{run}#1", outcome=Outcome(event=Event.SUCCEED, result_path="stale"))
+    for launcher in (world.launcher.name, "launcher-of-old"):
+        world.ask(Reports(launcher=launcher, reports=[stale]))
+        assert results.staged == {"current"}
+    pass_time(world, M)
+    assert statuses(world) == ["succeeded"]
+    assert results.published == {"current"}
+
+
+def test_a_result_that_cannot_be_published_is_removed_and_fails_its_run():
+    results = StagedResults("damaged", refuses=True)
+    world = a_world(a_job(), script=acting(always=Act(result="damaged")), results=results)
+    trigger(world)
+    pass_time(world, S)
+    assert statuses(world) == ["failed"]
+    assert results.staged == set()
+
+
+def test_a_scheduler_that_has_been_replaced_removes_no_result():
+    results = StagedResults("stale")
+    world = a_world(a_job(), results=results)
+    (run,) = trigger(world)
+    pass_time(world, S)
+    MemoryStore(world.disk).open()  # a newer scheduler
+    stale = Ended(key=f"{run}#1", outcome=Outcome(event=Event.SUCCEED, result_path="stale"))
+    with pytest.raises(StaleEpoch):
+        world.engine.turn([Reports(launcher=world.launcher.name, reports=[stale])])
+    assert results.staged == {"stale"}
 
 
 # ------------------------------------------------------------------ answers

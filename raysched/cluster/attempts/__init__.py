@@ -6,13 +6,16 @@ tell. While it runs the herald's thread asks for its lines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, LogLine
 from raysched.runners.words import Line
+
+if TYPE_CHECKING:
+    from raysched.store.home import Staging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,15 @@ class Here:
     node_id: str
     node_ip: str
     pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all attempts of a launcher have in common."""
+
+    home: str
+    launcher: str
+    incarnation: str
 
 
 class Attempt(Protocol):
@@ -44,6 +56,17 @@ class Attempt(Protocol):
 
     def close(self, outcome: Outcome, untold: Sequence[LogLine]) -> Ended:
         """Return its end, with the lines that nobody has acknowledged."""
+
+
+def staging_of(setting: Setting, key: str) -> Callable[[], Staging]:
+    """Return what says, when there is a file to keep, where an attempt's are staged."""
+
+    def staging() -> Staging:
+        from raysched.cluster import shipping  # pyarrow, which most no-op jobs never need
+
+        return shipping.staging(setting, key)
+
+    return staging
 
 
 def log_lines(lines: Sequence[Line]) -> list[LogLine]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from raysched.cluster.attempts import Here, log_lines, where
+from raysched.cluster.attempts import Here, Setting, log_lines, staging_of, where
 from raysched.cluster.attempts.native import LOG_LIMIT_BYTES, keep
 from raysched.cluster.names import container_rooms
 from raysched.core.model import Outcome
@@ -34,13 +34,14 @@ class ContainedAttempt:
     announced_after_s = 0.0
     address = ""
 
-    def __init__(self, here: Here, home: str, order: Order, code: bytes) -> None:
+    def __init__(self, here: Here, setting: Setting, order: Order, code: bytes) -> None:
         assert order.container is not None
-        self._here, self._home, self._order = here, home, order
+        self._here, self._order = here, order
+        self._staging = staging_of(setting, order.key)
         self._memory: int | None = order.shape.options.get("memory")
         self._watched = container.ContainerAttempt(
             container.Task(
-                home=home,
+                home=setting.home,
                 key=order.key,
                 run_id=order.run_id,
                 attempt=order.attempt,
@@ -118,11 +119,11 @@ class ContainedAttempt:
 
     def _kept(self, files: Sequence[Path]) -> dict[str, Any]:
         if not files:
-            return keep(self._home, self._order, None)
+            return keep(self._staging, self._order, None)
         from pyarrow import dataset
 
         found = dataset.dataset([str(file) for file in files], format="parquet")
-        return keep(self._home, self._order, found.scanner().to_reader())
+        return keep(self._staging, self._order, found.scanner().to_reader())
 
 
 def judged(ending: Ending, memory: int | None) -> tuple[Event, str]:

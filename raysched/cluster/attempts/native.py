@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raysched.cluster.attempts import Here, log_lines, where
+from raysched.cluster.attempts import Here, Setting, log_lines, staging_of, where
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, LogLine, Order
 from raysched.core.states import Event
@@ -14,6 +14,9 @@ from raysched.runners import code as code_
 from raysched.runners import native
 from raysched.runners.current import Current, in_zone
 from raysched.runners.watch import Guard
+
+if TYPE_CHECKING:
+    from raysched.store.home import Staging
 
 LOG_LIMIT_BYTES = 8 * 1024 * 1024
 
@@ -23,8 +26,11 @@ class NativeAttempt:
 
     announced_after_s = 0.1
 
-    def __init__(self, guard: Guard, here: Here, home: str, order: Order, code: bytes) -> None:
-        self._guard, self._here, self._home = guard, here, home
+    def __init__(
+        self, guard: Guard, here: Here, setting: Setting, order: Order, code: bytes
+    ) -> None:
+        self._guard, self._here = guard, here
+        self._staging = staging_of(setting, order.key)
         self._order, self._code = order, code
         self._current = current_of(order)
         self.address = guard.address
@@ -38,7 +44,7 @@ class NativeAttempt:
         def load() -> Callable[..., Any]:
             return code_.load(self._order.code_hash, self._code)
 
-        outcome, _ = perform(load, self._order, self._current, self._here, self._home)
+        outcome, _ = perform(load, self._order, self._current, self._here, self._staging)
         return outcome
 
     def close(self, outcome: Outcome, untold: Sequence[LogLine]) -> Ended:
@@ -66,7 +72,7 @@ def perform(
     order: Order,
     current: Current,
     here: Here,
-    home: str,
+    staging: Callable[[], Staging],
 ) -> tuple[Outcome, BaseException | None]:
     """Run an attempt's function in this process, and return its outcome and what it raised."""
     execution = native.execute(load, order.params, order.env, current)
@@ -81,7 +87,7 @@ def perform(
     failure = execution.failure
     if failure is None:
         try:
-            kept = keep(home, order, execution.value)
+            kept = keep(staging, order, execution.value)
             return Outcome(event=Event.SUCCEED, **common, **kept), None
         except BaseException as error:  # a hostile result may raise anything
             failure = native.describe(error)
@@ -97,7 +103,7 @@ def perform(
     return outcome, failure.error
 
 
-def keep(home: str, order: Order, value: object) -> dict[str, Any]:
+def keep(staging: Callable[[], Staging], order: Order, value: object) -> dict[str, Any]:
     """Return the result columns of a value, with its file, if it needs one, durable but hidden."""
     if value is None:
         return {"result_kind": "none"}
@@ -106,7 +112,7 @@ def keep(home: str, order: Order, value: object) -> dict[str, Any]:
     result = returned.classify(value)
     if result.json is not None:
         return {"result_kind": result.kind, "result_json": result.json}
-    written = results.write_result(home, order.job, order.run_id, order.attempt, result)
+    written = results.write_result(staging(), order.job, order.run_id, order.attempt, result)
     return {
         "result_kind": result.kind,
         "result_rows": written.rows,

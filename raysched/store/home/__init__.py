@@ -12,7 +12,7 @@ from pathlib import Path
 from pyarrow import fs as pafs
 
 from raysched.errors import StoreError
-from raysched.store.home.base import FORMAT, MARKER, STAGING, Fill, Home, storing
+from raysched.store.home.base import FORMAT, MARKER, STAGING, Fill, Home, Staging, storing
 from raysched.store.home.local import LocalHome
 from raysched.store.home.remote import RemoteHome
 
@@ -24,6 +24,7 @@ __all__ = [
     "Home",
     "LocalHome",
     "RemoteHome",
+    "Staging",
     "open_home",
     "storing",
 ]

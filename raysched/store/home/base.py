@@ -13,7 +13,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from pyarrow import fs as pafs
 
@@ -24,6 +24,16 @@ MARKER = "raysched-home.json"
 FORMAT = 1
 
 Fill = Callable[[Any], object]  # writes a file's bytes to the binary stream that it is given
+
+
+class Staging(Protocol):
+    """Where a file can be made durable under a hidden name: a home, or the way to one."""
+
+    def stage(self, temp: str, fill: Fill, *, keep: bool = False) -> None:
+        """Write a file below `.staging`; nothing is left when `fill` raises.
+
+        Its contents survive a power failure; its name does if it is to be kept.
+        """
 
 
 class Home(ABC):
@@ -75,6 +85,11 @@ class Home(ABC):
     @abstractmethod
     def sync(self, folder: str) -> None:
         """Make the names in a folder durable."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may stage files in it."""
+        return True
 
     def new_temp(self) -> str:
         """A staging name that no other writer uses."""

@@ -16,12 +16,14 @@ from pathlib import Path
 
 from pyarrow import fs as pafs
 
-from raysched.store.home.base import Fill, Home
+from raysched.store.home.base import STAGING, Fill, Home
 
 # Logs, parameters and results may hold secrets, so a home that raysched makes is
 # its owner's alone. What lies below is readable by the group, so that one
 # `chmod g+rx` on the home, and nothing else, shares the history with a team.
 _HOME_MODE, _FOLDER_MODE, _FILE_MODE = 0o700, 0o750, 0o640
+
+_SYNC_BYTES = 64 * 1024 * 1024  # of a file that comes in pieces, between two waits for the disk
 
 # What a kernel or file system answers that has no such operation, or not here.
 _UNSUPPORTED = frozenset(
@@ -67,6 +69,49 @@ class LocalHome(Home):
         except BaseException:
             self.discard(temp)
             raise
+
+    def stage_piece(self, temp: str, offset: int, piece: memoryview) -> None:
+        """Write a piece of a file below `.staging`, one that begins at 0 or where others end.
+
+        Written again it changes nothing. The name and the last pieces are not durable yet.
+
+        Raises:
+            FileNotFoundError: the file has no beginning.
+            ValueError: the piece would leave a hole.
+        """
+        path, create = self.path(temp), 0
+        if offset == 0:
+            self.make_folder(os.path.dirname(path))
+            create = os.O_CREAT
+        fd = os.open(path, os.O_RDWR | create | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+        try:
+            if not 0 <= offset <= os.fstat(fd).st_size:
+                raise ValueError(f"a piece at {offset} does not follow on what is there")
+            end = offset + len(piece)
+            while offset < end:
+                offset += os.pwrite(fd, piece[offset - end :], offset)
+            # The writer waits for the disk here, so that the kernel never holds much of a
+            # large file, and its end is durable soon after its last piece.
+            if end // _SYNC_BYTES != (end - len(piece)) // _SYNC_BYTES:
+                os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def finish_pieces(self, temp: str, size: int) -> None:
+        """Make a file of so many bytes, written in pieces, and its name durable.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            ValueError: it has another size.
+        """
+        fd = os.open(self.path(temp), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            if os.fstat(fd).st_size != size:
+                raise ValueError(f"{os.fstat(fd).st_size} of {size} bytes arrived")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        sync_folder(os.path.dirname(self.path(temp)))
 
     def place(self, temp: str, rel: str) -> None:
         final = self.path(rel)
@@ -123,6 +168,10 @@ class LocalHome(Home):
             with suppress(PermissionError):  # somebody else's folder may be closed to us
                 sync_folder(parent)
         self._durable_folders.add(path)
+
+    @property
+    def writable(self) -> bool:
+        return os.access(self.path(STAGING), os.W_OK | os.X_OK)
 
     def link(self, rel: str, other: str) -> None:
         """Give a file a second name.
