@@ -28,6 +28,7 @@ MOST = 50
 """How many rows a list shows unless it is asked for all."""
 
 _GAP, _TIGHTEST, _NARROWEST = 2, 10, 24
+_LEVEL, _CHECK = 7, 21
 _WIDE = 100_000  # a pipe has no edge
 _STYLES = {
     "succeeded": "green",
@@ -42,6 +43,10 @@ _STYLES = {
     "timed_out": "bold red",
     "lost": "bold red",
     "deleted": "red",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "bold red",
+    "unknown": "dim",
     "missed": "red",
     "cancelled": "magenta",
     "skipped": "magenta",
@@ -161,6 +166,23 @@ def show_told(what: str, why: str, fix: str | None) -> None:
     for name, text in (("why", why), ("fix", fix)):
         if text:
             show_text(f"  {name}: {_indented(text)}")
+
+
+def show_finding(check: str, level: str, evidence: str, fix: str | None) -> None:
+    """Print one finding of an examination as a result: its level, what it is about, evidence."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=_LEVEL)
+    table.add_column(width=_CHECK)
+    table.add_column(overflow="fold")
+    told = Text(one_line(evidence))
+    if fix:
+        told.append("\nfix: ", style="dim").append(one_line(fix))
+    table.add_row(styled(level), Text(check, style="bold"), told)
+    _print(table)
+    sys.stdout.flush()
 
 
 def _fact(value: Any) -> str:

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import Any
 
 import ray
 
-from raysched.cluster import nodes
+from raysched.cluster import nodes, probe
 from raysched.cluster.mail import open_report, unbag
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
@@ -93,6 +94,8 @@ class Scheduler:
             "state_url": self._state_url,
             "node_id": ray.get_runtime_context().get_node_id(),
             "pid": os.getpid(),
+            "versions": probe.versions(),
+            "now": time.time(),
         }
 
     async def wait(self, run_id: str, timeout_s: float | None) -> Any:

@@ -124,6 +124,20 @@ def test_up_again_changes_nothing(cli):
     assert cli.json("status")["epoch"] == epoch
 
 
+def test_the_doctor_finds_a_healthy_cluster_healthy_and_a_readable_token_not(cli):
+    found = {row["check"]: row for row in cli.json("doctor")}
+    assert [row for row in found.values() if row["level"] in ("fail", "unknown")] == []
+    for check in ("scheduler", "launcher", "versions", "clock", "state database", "nodes"):
+        assert found[check]["level"] == "ok", found[check]
+    token = cli.home / "ray.token"
+    token.chmod(0o644)
+    try:
+        assert "fail     token" in cli("doctor", code=1)
+        assert f"chmod 600 {token}" in cli("doctor", code=1)
+    finally:
+        token.chmod(0o600)
+
+
 def test_a_plan_changes_nothing_and_a_deploy_does_what_it_said(cli):
     planned = cli.json("deploy", "--plan")
     assert cli.json("jobs") == []
