@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from pyarrow import dataset as ds
 from sqlalchemy import Connection, inspect, select, union_all
 
 from raysched.errors import StoreError
-from raysched.store import layout, parquet, reader
+from raysched.store import layout, parquet, reader, stream
 from raysched.store.database import Database, reading_file, speaking
 from raysched.store.home import Home, LocalHome, open_home, storing
 from raysched.store.loading import storable, unsealed
@@ -86,6 +86,27 @@ def frame(
         unsealed=to_table(dataset, rows),
     )
     return reader.to_frame(table)
+
+
+def batches(
+    home: str | Path | Home,
+    dataset: str,
+    *,
+    since: datetime | None = None,
+    job: Names | None = None,
+    status: Names | None = None,
+    state_url: str | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield what `frame` would hold, a batch at a time and in the order of the files.
+
+    Raises:
+        InputError: there is no such dataset, it has no status, or a bound has no zone.
+        StoreError: there is no such home, or a file or the database is damaged.
+    """
+    found = open_home(home)
+    rows = _of_database(found, state_url, lambda c: unsealed(c, dataset, None)) or []
+    pending = to_table(dataset, rows)
+    return stream.batches(found, dataset, since=since, job=job, status=status, unsealed=pending)
 
 
 def resolve(home: str | Path | Home, prefix: str, *, state_url: str | None = None) -> list[str]:

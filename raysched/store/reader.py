@@ -76,7 +76,7 @@ def read(
             # one has the status asked for: it is the file's row that counts.
             known = pending.column("run_id").unique()
             pushed = [*fixed, changing | pc.field("run_id").isin(known)]
-    table = _scan(found, dataset, _first_day(since), _all(pushed))
+    table = _scan(found, dataset, first_day(since), _all(pushed))
     if pending is None or not pending.num_rows:
         return _once(dataset, table, table.num_rows)
     merged = _once(dataset, pa.concat_tables([table, pending]), table.num_rows)
@@ -101,6 +101,34 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
     return frame
+
+
+def wanted(
+    dataset: str,
+    *,
+    since: datetime | None = None,
+    job: Names | None = None,
+    status: Names | None = None,
+) -> pc.Expression | None:
+    """Return the filter that these mean for a dataset; None where none is given.
+
+    Raises:
+        InputError: there is no such dataset, it has no status, or a bound has no zone.
+    """
+    fixed, changing = _filters(
+        dataset, since=since, until=None, job=job, status=status, run_id=None
+    )
+    return _all(fixed if changing is None else [*fixed, changing])
+
+
+def first_day(since: datetime | None) -> date:
+    """Return the first day whose files can hold a row from an instant on."""
+    if since is None:
+        return date.min
+    try:
+        return (from_us(to_us(since)) - _CLOCK_SKEW).date()
+    except OverflowError:
+        return date.min
 
 
 def _filters(
@@ -150,15 +178,6 @@ def _instant(bound: datetime) -> pa.Scalar:
 
 def _all(filters: list[pc.Expression]) -> pc.Expression | None:
     return reduce(and_, filters) if filters else None
-
-
-def _first_day(since: datetime | None) -> date:
-    if since is None:
-        return date.min
-    try:
-        return (from_us(to_us(since)) - _CLOCK_SKEW).date()
-    except OverflowError:
-        return date.min
 
 
 def _scan(home: Home, dataset: str, first: date, wanted: pc.Expression | None) -> pa.Table:
