@@ -416,6 +416,10 @@ def _plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    import numpy as np
+
+    if isinstance(value, np.ndarray):  # a list's column; its truth would be ambiguous
+        return value.tolist()
     if _is_missing(value):
         return None
     return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
