@@ -22,7 +22,10 @@ LARGEST = 64 * 1024 * 1024
 
 
 def pack(root: Path, *, job: str, dockerfile: str = "Dockerfile") -> bytes:
-    """Return a folder as an uncompressed tar, without what its `.dockerignore` names.
+    """Return a folder as an uncompressed tar, without what is to be ignored.
+
+    What that is stands in the Dockerfile's own `<its name>.dockerignore` if it has one,
+    otherwise in the folder's `.dockerignore`.
 
     Raises:
         DeclarationError: over 64 MiB, a link that leads out of the folder, what is neither
@@ -54,20 +57,21 @@ def _names(root: Path, dockerfile: str) -> list[str]:
     """Return what of the folder travels, in an order that no locale changes."""
     from docker.utils.build import exclude_paths
 
+    file = root / f"{dockerfile}.dockerignore"
+    file = file if file.is_file() else root / ".dockerignore"
     # The Dockerfile is sent even if it is ignored, as by `docker build`.
     try:
-        found: Iterable[str] = exclude_paths(str(root), _ignored(root), dockerfile=dockerfile)
+        found: Iterable[str] = exclude_paths(str(root), _ignored(file), dockerfile=dockerfile)
     except (re.error, ValueError) as error:
         raise DeclarationError(
-            f"{root / '.dockerignore'} cannot be understood.",
+            f"{file} cannot be understood.",
             why=str(error)[:300],
             fix="correct its patterns.",
         ) from None
     return sorted(found, key=os.fsencode)
 
 
-def _ignored(root: Path) -> list[str]:
-    file = root / ".dockerignore"
+def _ignored(file: Path) -> list[str]:
     lines = file.read_text("utf-8-sig").splitlines() if file.is_file() else []
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 

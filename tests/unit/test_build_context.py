@@ -112,6 +112,19 @@ def test_what_is_ignored_stays_at_home(folder):
     assert packed(folder) == before
 
 
+def test_what_the_dockerfile_s_own_file_ignores_counts_in_place_of_the_folder_s(folder):
+    (folder / ".dockerignore").write_text("src\n")
+    (folder / "docker").mkdir()
+    (folder / "docker" / "prod").write_text("FROM scratch\n")
+    (folder / "docker" / "prod.dockerignore").write_text("*\n!run.sh\n")
+    (folder / "docker" / ".dockerignore").write_text("run.sh\n")  # of no meaning there
+    assert "src" not in members(packed(folder))
+    found = list(members(packed(folder, dockerfile="docker/prod")))
+    assert found == [".dockerignore", "docker/prod", "run.sh"]
+    (folder / "Dockerfile.dockerignore").write_text("")
+    assert "src/app.py" in members(packed(folder))
+
+
 def test_the_dockerfile_travels_even_if_it_is_ignored(folder):
     (folder / ".dockerignore").write_text("*\n")
     (folder / "docker").mkdir()
