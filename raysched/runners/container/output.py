@@ -58,15 +58,20 @@ class Output:
             records: list[bytes] = []
             for message in messages:
                 key = message.ts_ns, message.stream
-                if self._again:
-                    if self._again[key] > 0:
-                        self._again[key] -= 1
-                        continue
-                    if not +self._again:
-                        self._again.clear()
+                if self._again and self._is_again(key):
+                    continue
                 self._remember(key)
                 self._take(message, records)
             self._keep(records)
+
+    def _is_again(self, key: tuple[int, int]) -> bool:
+        """Whether a message was given before; in constant time, for there may be millions."""
+        left = self._again.get(key, 0)
+        if left > 1:
+            self._again[key] = left - 1
+        elif left:
+            del self._again[key]
+        return left > 0
 
     def say(self, text: str, *, build: bool = False) -> None:
         """Add lines of our own, or of a build."""
