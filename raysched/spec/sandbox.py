@@ -19,7 +19,7 @@ _MOST_ARGUMENTS = 128 * 1024
 _LARGEST_ID = 2**31 - 1
 _SHORTEST_GRACE, _LONGEST_GRACE = timedelta(seconds=1), timedelta(minutes=10)
 _SMALLEST_SHM = 4096  # a page
-_HOSTILE = ("LD_", "DOCKER_")
+_HOSTILE = ("LD_", "DOCKER_", "NVIDIA_VISIBLE_DEVICES")
 
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _HOST_NETWORKS = {
@@ -88,10 +88,17 @@ def check_env(env: dict[str, str]) -> None:
     """Check a container's environment beyond what every job's has to be.
 
     Raises:
-        DeclarationError: `LD_*`, which make the loader run other code than the image's, or
-            `DOCKER_*`, which steer the engine's clients.
+        DeclarationError: `LD_*`, which make the loader run other code than the image's,
+            `DOCKER_*`, which steer the engine's clients, `NVIDIA_VISIBLE_DEVICES`, which
+            names GPUs that Ray did not grant, or a variable over 128 KiB.
     """
-    variables(env, "env", reserved=_HOSTILE)
+    for name, value in variables(env, "env", reserved=_HOSTILE).items():
+        if len(f"{name}={value}".encode()) >= _MOST_ARGUMENTS:
+            raise DeclarationError(
+                f"env has {shown(name)} of over {_MOST_ARGUMENTS:,} bytes.",
+                why="Linux takes no longer variable.",
+                fix="mount a file in place of it.",
+            )
 
 
 def network(value: object) -> str:

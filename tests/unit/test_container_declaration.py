@@ -306,7 +306,10 @@ REFUSED = [
     (
         "env",
         r"not LD_\* or DOCKER_\*",
-        [{"LD_PRELOAD": "x"}, {"LD_LIBRARY_PATH": "x"}, {"LD_AUDIT": ""}, {"DOCKER_HOST": "x"}],
+        [
+            *({"LD_PRELOAD": "x"}, {"LD_LIBRARY_PATH": "x"}, {"LD_AUDIT": ""}),
+            *({"DOCKER_HOST": "x"}, {"NVIDIA_VISIBLE_DEVICES": "all"}),
+        ],
     ),
     ("env", "strings to strings", [{"A": 1}, {1: "A"}]),
     ("num_cpus", "Docker's least", [0, 0.005, 0.0099]),

@@ -1,14 +1,18 @@
 """The pure parts of a container's attempt: events, frames, lines, options."""
 
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
+from container_task import make_task
 from raysched.errors import OptionRefused
+from raysched.runners.container import options, pruning
 from raysched.runners.container.events import Seen, Witness, trusted
 from raysched.runners.container.frames import Frames, Message, moment
 from raysched.runners.container.output import Output
+from raysched.runners.container.pruning import Use, superseded
 
 SECOND = 1_000_000_000
 
@@ -124,3 +128,31 @@ def test_an_unknown_network_or_capability_is_refused_and_gpus_are_those_granted(
     for bad in ({"network": "host"}, {"cap_add": ("SYS_ADMIN",)}, {"cap_add": ("ALL",)}):
         with pytest.raises(OptionRefused):
             host(**bad)
+
+
+def test_a_resumed_flood_takes_no_longer_a_line_for_what_is_not_given_again(tmp_path):
+    output = Output(tmp_path / "log", 100_000)
+    output.feed(Message(n, 0, b"x\n") for n in range(1, 20_001))
+    output.resume()
+    began = time.process_time()
+    output.feed(Message(n, 0, b"x\n") for n in range(20_001, 120_001))
+    assert time.process_time() - began < 10  # some minutes, if each looks at the whole window
+    output.finish()
+    output.hand_over()
+    assert output.tail()[-1].line_no == 120_000
+
+
+def test_a_container_sees_no_gpus_but_those_that_ray_granted():
+    for granted, seen in (((), "void"), (("0", "3"), "0,3")):
+        task = make_task(gpu_ids=granted, env={"NVIDIA_VISIBLE_DEVICES": "all"})
+        assert options.environment(task)["NVIDIA_VISIBLE_DEVICES"] == seen
+
+
+def test_an_image_is_superseded_once_it_is_no_job_s_last_and_unused_for_a_day():
+    day = pruning.UNUSED_S
+    uses = [Use("a", "1", 0), Use("a", "2", 10), Use("b", "1", 5), Use("b", "3", 20)]
+    assert superseded(uses, day) == set()
+    assert superseded(uses, day + 5) == {"1"}
+    assert superseded(uses, 9 * day) == {"1"}
+    assert superseded([*uses, Use("c", "1", 0)], 9 * day) == set()
+    assert superseded([], day) == set()

@@ -7,6 +7,7 @@ own code or by a reason that the room had first, and stays until `close`.
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from raysched.errors import (
     OptionRefused,
     StoppedFromOutside,
 )
-from raysched.runners.container import images, node, options, reaper
+from raysched.runners.container import images, node, options, pruning, reaper
 from raysched.runners.container.engine import (
     Absent,
     Away,
@@ -39,14 +40,15 @@ from raysched.runners.container.frames import moment
 from raysched.runners.container.listener import Listener
 from raysched.runners.container.output import Output
 from raysched.runners.container.room import Room
-from raysched.runners.container.task import Ending, Task
+from raysched.runners.container.task import IMAGES, Ending, Task
 from raysched.runners.container.usage import Meter
 from raysched.runners.container.watch import Watch, inspect
 from raysched.runners.words import Line
 from raysched.spec.container import Pull
 
-LOCKS = ".images"
 _LATE_OOM_S = (0.05, 0.1, 0.2)
+# What the engine calls an error of its own, and is one of the job's.
+_OF_THE_JOB = re.compile("unable to find (user|group)|could not select device driver|not found")
 
 
 class ContainerAttempt:
@@ -59,6 +61,7 @@ class ContainerAttempt:
         self._meter: Meter | None = None
         self._fresh: str | None = None  # the container's id, if this process made it
         self._started_ns: int | None = None
+        self._foreign = False  # whether the container of our name is somebody else's
 
     def farewell(self) -> bytes | None:
         """Return what an earlier watcher left with `close`: the attempt is over."""
@@ -68,15 +71,12 @@ class ContainerAttempt:
         """Return the lines since the last call; whoever took over returns all from the first."""
         return self._output.tail() if self._output else []
 
-    def run(self, *, adopt: bool = False) -> Ending:
-        """Run the container to its end, or the one that an earlier watcher began.
-
-        With `adopt` an earlier watcher may have begun; without it that is found out as well.
-        """
+    def run(self) -> Ending:
+        """Run the container to its end, or the one that an earlier watcher began."""
         try:
             self._room.enter()
             reaper.awaken(self._rooms)
-            self._check_open(adopt)
+            self._check_open()
             values = {name: node.secret(name) for name in self._task.container.secrets}
             self._output = Output(self._room.log, self._task.log_limit_bytes, values.values())
             return self._run(values)
@@ -98,7 +98,8 @@ class ContainerAttempt:
                 return  # another process is at it: the end is for that one to tell
         self._room.bid(farewell)
         with suppress(ContainerError, Away, Quiet, Refused):  # what stays is the reaper's
-            Engine.here().remove(self._task.name)
+            if not self._foreign:
+                Engine.here().remove(self._task.name)
             self._room.clear()
         if self._room.launched() is None:
             self._room.clear()  # nothing in it was ever used, whether or not there is an engine
@@ -106,7 +107,7 @@ class ContainerAttempt:
 
     # One attempt
 
-    def _check_open(self, adopt: bool) -> None:
+    def _check_open(self) -> None:
         reason = self._room.reaped()
         if reason is None and self._room.farewell() is not None:
             reason = "it has ended, and said farewell"
@@ -124,7 +125,14 @@ class ContainerAttempt:
         self._meter.start()
         complete = False
         try:
-            watch = Watch(engine, self._room, self._task, launched["since"], self._started_ns)
+            watch = Watch(
+                engine,
+                container,
+                self._room,
+                self._task,
+                since=launched["since"],
+                started_ns=self._started_ns,
+            )
             seen, complete, state = watch.to_the_end()
         finally:
             self._meter.stop()
@@ -147,6 +155,8 @@ class ContainerAttempt:
         """Have a container that is ready to start, and the room say that it may be running."""
         task, room = self._task, self._room
         image = images.reference(task)
+        if task.container.build is not None:
+            pruning.note_use(self._rooms / IMAGES, task.home, task.job, image)
         mounts = node.allowed_mounts(task.container.mounts, engine.socket_path)
         host = options.host_options(
             task,
@@ -175,12 +185,13 @@ class ContainerAttempt:
         return room.launch(evidence)
 
     def _fetch(self, engine: Engine) -> None:
-        images.fetch(engine, self._task, self._rooms / LOCKS, self._out, self._ended)
+        images.fetch(engine, self._task, self._rooms / IMAGES, self._out, self._ended)
 
     def _found(self, engine: Engine, evidence: dict[str, Any]) -> dict[str, Any]:
         """Return what can be said of a container of our name that an earlier watcher made."""
         found = patiently(lambda: engine.inspect(self._task.name))
         if found["Config"]["Labels"].get("raysched.key") != self._task.key:
+            self._foreign = True
             raise OptionRefused(
                 f"the name {self._task.name} is taken on this node.",
                 why="a container that is not of raysched's bears it.",
@@ -213,6 +224,8 @@ class ContainerAttempt:
                 except (Away, Quiet):
                     container = None
         except Absent as error:
+            if "No such container" not in str(error):  # but its network, or what else it needs
+                raise _refused(error) from error
             raise ContainerLost(
                 "the container is gone.",
                 why=f"it was started, and now {str(error)[:300]}",
@@ -234,7 +247,7 @@ class ContainerAttempt:
         verdict = self._room.verdict()
         for pause in _LATE_OOM_S if _suspicious(self._task, seen, found["State"], verdict) else ():
             time.sleep(pause)  # the news of an OOM may come after that of the death
-            found = inspect(engine, self._task.name)
+            found = inspect(engine, found["Id"])
             if found["State"]["OOMKilled"]:
                 break
         state = found["State"]
@@ -274,7 +287,7 @@ class ContainerAttempt:
     def _image(self, engine: Engine, image_id: str) -> str:
         """Return the image that ran, and the images that it was built upon, by their digests."""
         ran = engine.digest(image_id, images.reference(self._task))
-        upon = images.bases(self._task, self._rooms / LOCKS)
+        upon = images.bases(self._task, self._rooms / IMAGES)
         return " on ".join([ran, *upon])
 
     def _results(self) -> tuple[Path, ...]:
@@ -309,7 +322,7 @@ def _blame(error: ContainerError) -> dict[str, Any]:
 
 
 def _refused(error: Exception) -> ContainerError:
-    unwell = isinstance(error, Refused) and error.unwell
+    unwell = isinstance(error, Refused) and error.unwell and not _OF_THE_JOB.search(str(error))
     return (EngineUnavailable if unwell else OptionRefused)(
         f"the engine of node {socket.gethostname()} does not run the container.",
         why=str(error)[:1000],

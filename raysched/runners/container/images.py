@@ -22,7 +22,7 @@ from docker.auth import encode_header
 from docker.utils import parse_repository_tag
 
 from raysched.errors import BuildFailed, EngineUnavailable, ImageUnavailable
-from raysched.runners.container import node
+from raysched.runners.container import node, options, pruning
 from raysched.runners.container.engine import Absent, Away, Engine, Quiet, Refused, Stream
 from raysched.runners.container.output import Output
 from raysched.runners.container.task import Task
@@ -79,7 +79,8 @@ def fetch(
             if container.build is None:
                 _pull(engine, task, image, output, ended)
             else:
-                found = _build(engine, task, image, output, ended)
+                with pruning.building(locks):
+                    found = _build(engine, task, image, output, ended)
                 _bases_file(locks, image).write_text(json.dumps(found))
         except (Away, Quiet) as error:
             if ended():
@@ -120,6 +121,7 @@ def _build(
         "labels": json.dumps({"raysched.build": task.code_hash, "raysched.job": task.job}),
         "rm": 1,
         "forcerm": 1,
+        **options.build_limits(task, cpus=engine.cpus),
     }
     if build.target is not None:
         params["target"] = build.target

@@ -16,35 +16,16 @@ from docker.types import DeviceRequest, LogConfig, Mount
 
 from raysched.errors import OptionRefused
 from raysched.runners.container.task import OUT, SECRETS, Task
+from raysched.spec.sandbox import CAPABILITIES
 
 LABEL = "raysched.container"
 """The label that every container of ours bears."""
 
-# What Docker gives by default, and three that harm nobody outside the container.
-_CAPABILITIES = frozenset(
-    {
-        "AUDIT_WRITE",
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "MKNOD",
-        "NET_BIND_SERVICE",
-        "NET_RAW",
-        "SETFCAP",
-        "SETGID",
-        "SETPCAP",
-        "SETUID",
-        "SYS_CHROOT",
-        "IPC_LOCK",
-        "SYS_NICE",
-        "SYS_PTRACE",
-    }
-)
 _NETWORK = re.compile(r"(?!host$|default$)[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _LEAST_LOG = 16 * 1024 * 1024
 _LEAST_CPU = 10_000_000
+_PERIOD_US = 100_000
+_LONGEST_VARIABLE = 128 * 1024
 
 
 def create_options(task: Task, image: str, rooms: Path) -> dict[str, Any]:
@@ -97,8 +78,7 @@ def host_options(
         "log_config": LogConfig(type="json-file", config={"max-size": str(size), "max-file": "2"}),
     }
     if task.num_cpus > 0:
-        share = min(task.num_cpus, cpus)  # Ray may count more CPUs than the node has
-        options["nano_cpus"] = max(_LEAST_CPU, round(share * 1_000_000_000))
+        options["nano_cpus"] = _nano_cpus(task, cpus)
     if task.memory_bytes:
         options["mem_limit"] = options["memswap_limit"] = task.memory_bytes
     if task.gpu_ids:
@@ -113,8 +93,28 @@ def host_options(
     return options
 
 
+def build_limits(task: Task, *, cpus: int) -> dict[str, Any]:
+    """Return the limits of a build's steps: the lease of the job that it is for."""
+    limits: dict[str, Any] = {}
+    if task.num_cpus > 0:
+        limits["cpuperiod"] = _PERIOD_US
+        limits["cpuquota"] = _nano_cpus(task, cpus) * _PERIOD_US // 1_000_000_000
+    if task.memory_bytes:
+        limits["memory"] = limits["memswap"] = task.memory_bytes
+    return limits
+
+
+def _nano_cpus(task: Task, cpus: int) -> int:
+    share = min(task.num_cpus, cpus)  # Ray may count more CPUs than the node has
+    return max(_LEAST_CPU, round(share * 1_000_000_000))
+
+
 def environment(task: Task) -> dict[str, str]:
-    """Return the container's environment: the job's, and the contract's."""
+    """Return the container's environment: the job's, and the contract's.
+
+    Raises:
+        OptionRefused: a variable, such as that of the parameters, is too long for Linux.
+    """
     told = {
         "RAYSCHED_PARAMS": json.dumps(dict(task.params)),
         "RAYSCHED_RUN_ID": task.run_id,
@@ -122,10 +122,17 @@ def environment(task: Task) -> dict[str, str]:
     }
     if task.slot is not None:
         told["RAYSCHED_SLOT"] = task.slot
-    if not task.gpu_ids:
-        # Some images ask for all GPUs, and a runtime installed as the default would give them.
-        told["NVIDIA_VISIBLE_DEVICES"] = "void"
-    return {**task.env, **told}
+    # Some images ask for all GPUs, and a runtime installed as the default would give them.
+    told["NVIDIA_VISIBLE_DEVICES"] = ",".join(task.gpu_ids) or "void"
+    whole = {**task.env, **told}
+    for name, value in whole.items():
+        if len(f"{name}={value}".encode()) >= _LONGEST_VARIABLE:
+            raise OptionRefused(
+                f"{name} is too long for a container's environment.",
+                why=f"Linux takes no variable of {_LONGEST_VARIABLE:,} bytes or more.",
+                fix="pass what is large as a file in a mount.",
+            )
+    return whole
 
 
 def labels(task: Task, rooms: Path) -> dict[str, str]:
@@ -143,14 +150,13 @@ def labels(task: Task, rooms: Path) -> dict[str, str]:
 
 
 def _capability(name: str) -> str:
-    plain = name.upper().removeprefix("CAP_")
-    if plain not in _CAPABILITIES:
+    if name not in CAPABILITIES:
         raise OptionRefused(
             f"the capability {name!r} is not given to containers.",
             why="it reaches beyond the container.",
-            fix=f"leave it out; these can be had: {', '.join(sorted(_CAPABILITIES))}.",
+            fix=f"leave it out; these can be had: {', '.join(CAPABILITIES)}.",
         )
-    return plain
+    return name
 
 
 def _network(name: str) -> str:

@@ -1,4 +1,5 @@
-"""Ends what nobody watches: containers whose watcher died and that nobody took over.
+"""Ends what nobody watches: containers whose watcher died and that nobody took over;
+and removes the images that were built here and that no job uses any more.
 
 One for each node's rooms, started by the first watcher, a process in a session of its
 own. It takes a room's lock before it touches anything, so that it never races an
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from raysched.errors import AlreadyWatched, EngineUnavailable
 from raysched.runners.container.room import Room
+from raysched.runners.container.task import IMAGES
 
 _LOCK = ".reaper"
 _LOG = ".reaper.log"
@@ -102,12 +104,26 @@ class Reaper:
         return left
 
 
+def _prune(folder: Path) -> None:
+    """Remove images that nothing uses any more, once an hour."""
+    from raysched.runners.container import pruning
+    from raysched.runners.container.engine import Away, Engine, Quiet, Refused
+
+    with suppress(EngineUnavailable, Away, Quiet, Refused):
+        if pruning.due(folder, time.time()):
+            for tag in pruning.prune(Engine.here(), folder, time.time()):
+                _say(f"{tag}: no job has used it for a day; it is removed")
+
+
 def _end(engine: object, name: str) -> None:
     from raysched.runners.container.engine import Absent, Engine
+    from raysched.runners.container.options import LABEL
 
     assert isinstance(engine, Engine)
     with suppress(Absent):
-        labels = engine.inspect(name)["Config"]["Labels"]
+        labels = engine.inspect(name)["Config"]["Labels"] or {}
+        if LABEL not in labels:
+            return  # somebody else's, of a name of ours
         engine.stop(name, float(labels.get("raysched.grace", 10)))
         engine.remove(name)
 
@@ -153,6 +169,7 @@ def main(rooms: Path) -> None:
         while time.monotonic() - idle_since < min(_IDLE_S, max(1.0, grace_s)):
             if reaper.look(time.monotonic()):
                 idle_since = time.monotonic()
+            _prune(rooms / IMAGES)
             time.sleep(pause_s)
         os.close(lock)
         # Whoever made a room while this one held the lock started no other: look once more.

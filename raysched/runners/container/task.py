@@ -18,6 +18,8 @@ from raysched.spec.container import Container
 
 OUT = "/raysched/out"
 SECRETS = "/run/secrets"
+IMAGES = ".images"
+"""The folder beside the rooms with what is known of images, and their locks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

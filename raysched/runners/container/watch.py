@@ -27,10 +27,17 @@ class Watch:
     """The wait for one container's end."""
 
     def __init__(
-        self, engine: Engine, room: Room, task: Task, since: str, started_ns: int | None
+        self,
+        engine: Engine,
+        container: str,
+        room: Room,
+        task: Task,
+        *,
+        since: str,
+        started_ns: int | None,
     ) -> None:
         self._engine, self._room, self._since = engine, room, since
-        self._name, self._timeout_s = task.name, task.timeout_s
+        self._container, self._timeout_s = container, task.timeout_s
         self._grace_s = task.container.grace.total_seconds()
         self._seen = Seen(start_ns=started_ns)
         self._stopped_at: float | None = None
@@ -48,7 +55,7 @@ class Watch:
             # An adopter asks first: of a container that ended before, no news will come.
             view = self._listen() if fresh else Seen()
             fresh = True
-            state = inspect(self._engine, self._name)
+            state = inspect(self._engine, self._container)
             if not state["State"]["Running"]:
                 if not view.died:  # what happened between the last event and the answer
                     view = self._replay()
@@ -62,7 +69,7 @@ class Watch:
         """Follow the events until the container dies, the stream ends, or something is due."""
         view, quiet = Seen(), max(0.01, min(_QUIET_S, self._left()))
         try:
-            for event in self._engine.events(self._name, self._since, quiet_s=quiet):
+            for event in self._engine.events(self._container, self._since, quiet_s=quiet):
                 view, self._seen = view.after(event), self._seen.after(event)
                 if view.died or self._left() + _SLACK_S < quiet:
                     break
@@ -94,14 +101,16 @@ class Watch:
             return
         if not seen_to:
             with suppress(Away, Quiet, Absent, Refused):
-                self._engine.stop(self._name, self._grace_s)
+                self._engine.stop(self._container, self._grace_s)
             self._stopped_at = time.monotonic()
 
     def _replay(self) -> Seen:
         def ask() -> Seen:
             view, until = Seen(), f"{time.time():.9f}"
             try:
-                for event in self._engine.events(self._name, self._since, until=until, quiet_s=10):
+                for event in self._engine.events(
+                    self._container, self._since, until=until, quiet_s=10
+                ):
                     view = view.after(event)
             except (Quiet, Refused) as error:
                 raise Away(str(error)) from error
@@ -110,7 +119,7 @@ class Watch:
         return patiently(ask)
 
 
-def inspect(engine: Engine, name: str) -> dict[str, Any]:
+def inspect(engine: Engine, container: str) -> dict[str, Any]:
     """Return the state of a container that must be there.
 
     Raises:
@@ -120,7 +129,7 @@ def inspect(engine: Engine, name: str) -> dict[str, Any]:
 
     def ask() -> dict[str, Any]:
         try:
-            return engine.inspect(name)
+            return engine.inspect(container)
         except (Refused, Quiet) as error:  # an engine that starts or stops
             raise Away(str(error)) from error
 

@@ -39,7 +39,7 @@ def test_an_adopter_finds_one_container_and_each_line_once(watcher, attempt, eng
     kill(process)
     one = attempt(script, key=key)
     assert one.farewell() is None
-    ending = one.run(adopt=True)
+    ending = one.run()
     assert (ending.exit_code, ending.fault) == (5, "")
     lines = one.tail()
     for stream, prefix in (("stdout", ""), ("stderr", "e")):
@@ -54,7 +54,7 @@ def test_an_adopter_waits_for_the_watcher_before_it(watcher, attempt, rooms, key
     process = watcher("echo up; sleep 2; exit 4", key=key)
     until(lambda: logged(rooms, key, b"up\n"))
     one = attempt("false", key=key)
-    run = background(lambda: one.run(adopt=True))
+    run = background(one.run)
     time.sleep(0.3)
     assert run.is_alive()
     kill(process)
@@ -68,7 +68,7 @@ def test_a_watcher_that_goes_on_living_is_not_disturbed(watcher, engine, rooms, 
     until(lambda: logged(rooms, key, b"up\n"))
     with monkeypatch.context() as patch:
         patch.setattr(room.Room.enter, "__defaults__", (0.2,))
-        ending = ContainerAttempt(make_task("true", key=key), rooms).run(adopt=True)
+        ending = ContainerAttempt(make_task("true", key=key), rooms).run()
     assert (ending.error_type, ending.lost) == ("AlreadyWatched", True)
     assert b"exit_code=0" in process.stdout.readline()
     kill(process)
@@ -82,7 +82,7 @@ def test_a_container_that_ended_while_nobody_watched_is_a_success(
     until(lambda: logged(rooms, key, b"up\n"))
     kill(process)
     until(lambda: started(engine, key)[0]["State"] == "exited")
-    ending = attempt("false", key=key).run(adopt=True)
+    ending = attempt("false", key=key).run()
     assert (ending.exit_code, ending.fault, len(ending.results)) == (0, "", 1)
 
 
@@ -93,7 +93,7 @@ def test_a_container_that_was_stopped_while_nobody_watched_is_lost(
     until(lambda: logged(rooms, key, b"up\n"))
     kill(process)
     engine.stop(name_of("/home", key))
-    ending = attempt("false", key=key).run(adopt=True)
+    ending = attempt("false", key=key).run()
     assert (ending.exit_code, ending.lost, ending.error_type) == (0, True, "StoppedFromOutside")
 
 
@@ -101,7 +101,7 @@ def test_a_timeout_counts_from_the_start_for_an_adopter_too(watcher, attempt, ro
     process = watcher("echo up; sleep 100", key=key, timeout_s=3)
     until(lambda: logged(rooms, key, b"up\n"))
     kill(process)
-    ending = attempt("false", key=key, timeout_s=3).run(adopt=True)
+    ending = attempt("false", key=key, timeout_s=3).run()
     assert ending.verdict == "timed_out"
     assert (ending.finished_at - ending.started_at).total_seconds() < 4.5
 
@@ -116,7 +116,7 @@ def test_killed_during_the_build_an_attempt_begins_again(
     until(lambda: logged(rooms, key, b"Running in"))
     kill(process)
     one = attempt("echo ran", key=key, build=Build(), context=files)
-    assert one.run(adopt=True).exit_code == 0
+    assert one.run().exit_code == 0
     lines = one.tail()
     assert [line.text for line in lines if line.stream == "stdout"] == ["ran"]
     assert [line.line_no for line in lines] == list(range(1, len(lines) + 1))
@@ -129,7 +129,7 @@ def test_killed_between_the_end_and_the_farewell_an_attempt_ends_the_same(watche
     kill(process)
     one = attempt("false", key=key)
     assert one.farewell() is None
-    ending = one.run(adopt=True)
+    ending = one.run()
     assert f"started_at={ending.started_at!r}" in first
     assert f"finished_at={ending.finished_at!r}" in first
     assert [line.text for line in one.tail()] == ["x"]
@@ -141,7 +141,7 @@ def test_after_the_farewell_an_attempt_is_over(attempt, key, rooms, engine):
     one.close(b"the report")
     late = ContainerAttempt(make_task("true", key=key), rooms)
     assert late.farewell() == b"the report"
-    assert late.run(adopt=True).lost
+    assert late.run().lost
     late.close(b"another")
     assert late.farewell() == b"the report"
     assert not started(engine, key)
@@ -165,7 +165,7 @@ def test_a_container_that_vanished_is_not_started_again(watcher, attempt, rooms,
     kill(process)
     engine.remove_container(name_of("/home", key), force=True)
     one = attempt("true", key=key)
-    ending = one.run(adopt=True)
+    ending = one.run()
     assert (ending.lost, ending.error_type) == (True, "ContainerLost")
     assert [line.text for line in one.tail()] == ["up"]
     assert not started(engine, key)
@@ -183,7 +183,7 @@ def test_what_nobody_watches_is_ended(short_grace, watcher, attempt, rooms, key,
     assert started(engine, key), "what is watched is left alone"
     kill(process)
     until(lambda: not started(engine, key), 30)
-    ending = attempt("true", key=key).run(adopt=True)
+    ending = attempt("true", key=key).run()
     assert ending.lost
     assert "nobody watched it" in ending.fault
     assert not started(engine, key)
@@ -195,7 +195,7 @@ def test_a_room_that_is_taken_over_in_time_is_not_reaped(short_grace, watcher, a
     process = watcher("echo up; sleep 4; exit 3", key=key)
     until(lambda: logged(rooms, key, b"up\n"))
     kill(process)
-    ending = attempt("true", key=key).run(adopt=True)
+    ending = attempt("true", key=key).run()
     assert (ending.exit_code, ending.fault) == (3, "")
 
 

@@ -1,10 +1,14 @@
 """Images: built once for their content, pulled as declared, never left half-made."""
 
+import time
+
 import pytest
 
 import docker_engine
-from raysched.runners.container import stop
+from raysched.runners.container import pruning, stop
+from raysched.runners.container.engine import Engine
 from raysched.runners.container.images import reference
+from raysched.runners.container.task import IMAGES
 from raysched.spec.container import Build, Pull
 from support import until
 
@@ -87,6 +91,54 @@ def test_a_dockerfile_that_is_not_there_is_a_failed_build(ran, context):
     ending, _ = ran(build=Build(), context=context(other="x"))
     assert ending.error_type == "BuildFailed"
     assert "Dockerfile" in ending.fault
+
+
+def test_a_build_has_the_limits_of_its_job(ran, context, key):
+    groups = "/sys/fs/cgroup"
+    files = context(
+        Dockerfile=f"{FROM}RUN echo {key}; cd {groups}; cat memory/memory.limit_in_bytes "
+        "cpu/cpu.cfs_quota_us memory.max cpu.max 2>/dev/null; true\n"
+    )
+    _, lines = ran("true", build=Build(), context=files, num_cpus=0.5, memory_bytes=64 << 20)
+    said = texts(lines, "build")
+    assert str(64 << 20) in said
+    assert {"50000", "50000 100000"} & set(said)
+
+
+def test_an_image_that_no_job_has_used_for_a_day_is_removed_but_for_each_job_s_last(
+    attempt, rooms, context, engine, key, background
+):
+    def used(job, word):
+        files = context(Dockerfile=f"{FROM}ENV X={word}-{key}\n")
+        one = attempt("true", build=Build(), context=files, job=job)
+        ending = one.run()
+        one.close(b"over")
+        return next(t for t in engine.inspect_image(ending.image.partition(" ")[0])["RepoTags"])
+
+    def present(*tags):
+        return [tag for tag in tags if engine.images(tag)]
+
+    def prune(hours=25):
+        return pruning.prune(Engine.here(), rooms / IMAGES, time.time() + hours * 3600)
+
+    old, new, other = used("a", "old"), used("a", "new"), used("b", "other")
+    assert pruning.due(rooms / IMAGES, time.time() + 3601)
+    with pruning.building(rooms / IMAGES):
+        assert prune() == []
+    assert prune(23) == []
+    files = context(Dockerfile=f"{FROM}ENV X=old-{key}\n")
+    one = attempt("echo up; sleep 3", build=Build(), context=files, job="c")
+    run = background(one.run)
+    until(one.tail)
+    used("c", "own")
+    assert prune() == []  # a container runs it
+    run.result()
+    one.close(b"over")
+    assert prune() == [old]
+    assert present(old, new, other) == [new, other]
+    assert not pruning.due(rooms / IMAGES, time.time())
+    assert used("a", "old") == old  # it is built again
+    assert prune() == [new]
 
 
 def test_a_stop_ends_a_build(attempt, background, context, rooms, key):

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+import docker_engine
+from raysched.runners.container.reaper import Reaper
 from raysched.spec.container import Mount
 from support import until
 
@@ -65,6 +67,46 @@ def test_a_read_only_container_can_write_to_tmp_and_out(ran):
 def test_a_container_without_a_network_has_none(ran):
     _, lines = ran("ls /sys/class/net", network="none")
     assert "eth0" not in [line.text for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"network": "nowhere"}, "network nowhere not found"),
+        ({"user": "nobodyhere"}, "unable to find user nobodyhere"),
+        ({"gpu_ids": ("0",)}, "could not select device driver"),
+        ({"params": {"a": "x" * 200_000}}, "RAYSCHED_PARAMS is too long"),
+    ],
+)
+def test_what_the_node_cannot_give_is_the_job_s_fault_and_no_loss(ran, asked, why):
+    ending, _ = ran("true", **asked)
+    assert (ending.error_type, ending.lost, ending.exit_code) == ("OptionRefused", False, None)
+    assert why in ending.fault
+
+
+def test_a_container_of_our_name_that_is_not_ours_is_left_alone(attempt, engine):
+    one = attempt("true")
+    made = engine.create_container(docker_engine.BASE, "true", name=one._task.name)
+    try:
+        ending = one.run()
+        assert ending.error_type == "OptionRefused"
+        assert "is taken on this node" in ending.fault
+        one.close(b"over")
+        Reaper(one._rooms, 0)._reap(one._room)
+        assert engine.inspect_container(made["Id"])["Name"].endswith(one._task.name)
+    finally:
+        engine.remove_container(made["Id"], force=True)
+
+
+def test_a_container_that_somebody_renames_is_watched_to_its_end(attempt, engine, background, key):
+    one = attempt("echo up; sleep 1; exit 3")
+    run = background(one.run)
+    until(one.tail)
+    engine.rename(one._task.name, key)
+    try:
+        assert run.result(20).exit_code == 3
+    finally:
+        engine.rename(key, one._task.name)
 
 
 @pytest.mark.parametrize("network", ["host", "container:x", "default"])

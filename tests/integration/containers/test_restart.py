@@ -120,7 +120,7 @@ def test_an_adopter_does_not_trust_what_ended_over_a_restart(
     private.kill(signal.SIGTERM)
     private.start()
     one = ContainerAttempt(make_task("true", key=key, network="none"), rooms)
-    ending = one.run(adopt=True)
+    ending = one.run()
     one.close(b"over")
     assert (ending.exit_code, ending.lost, ending.error_type) == (0, True, "ContainerLost")
     assert "live-restore" in ending.fault
