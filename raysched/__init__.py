@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raysched import plot as plot
     from raysched.client import Client, Run
     from raysched.client.connect import connect
     from raysched.client.history import attempts, decisions, logs, runs
@@ -41,6 +42,7 @@ _PLACES = {
     "container": "raysched.spec.container_job",
     "Job": "raysched.spec.job",
     "job": "raysched.spec.job",
+    "plot": "raysched.plot",
     "NotebookJob": "raysched.spec.notebook_job",
     "notebook": "raysched.spec.notebook_job",
     "Catchup": "raysched.spec.policies",
@@ -76,6 +78,7 @@ __all__ = [
     "job",
     "logs",
     "notebook",
+    "plot",
     "runs",
 ]
 
@@ -83,10 +86,16 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'raysched' has no attribute {name!r}")
-    value = getattr(import_module(_PLACES[name]), name)
+    module = import_module(_PLACES[name])
+    value = module if _PLACES[name] == f"raysched.{name}" else getattr(module, name)
     globals()[name] = value  # the next access does not come here
     return value
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Add `%runs` and `%%rsched` to an IPython shell: `%load_ext raysched`."""
+    import_module("raysched.jupyter.magics").load(shell)

@@ -2,48 +2,72 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from raysched.errors import NotPicklable
+from raysched.errors import DeclarationError, NotPicklable
+from raysched.runners.captured import Captured, captured, culprit, largest
+from raysched.runners.cells import dumps
+from raysched.show.text import size
 from raysched.spec.units import shown
 
-_LARGEST = 64 * 1024 * 1024
+HEAVY = 10 * 1024 * 1024
+"""A job that takes along more bytes than this gets a warning."""
+
+LARGEST = 64 * 1024 * 1024
+"""No job takes along more bytes than this."""
 
 
 def pin(function: Callable[..., Any], *, name: str, folder: Path | None = None) -> bytes:
-    """Return a function as bytes that carry all of its own code.
+    """Return a function as bytes that carry all of its own code, and warn if they are many.
 
     The function's module, `__main__`, and with `folder` every module that lies in it,
     travel by value; installed packages by name.
 
     Raises:
-        NotPicklable: something that the function uses cannot be sent; names it.
+        NotPicklable: something that the function uses cannot be sent, or weighs too much;
+            names it.
     """
-    from ray import cloudpickle
-
-    with _by_value(function, folder):
+    with _by_value(function, folder) as travelling:
+        found = captured(function, lambda each: each.__module__ in travelling)
         try:
-            code: bytes = cloudpickle.dumps(function)
+            code = dumps(function)
         except Exception as error:
             raise NotPicklable(
-                f"job {name!r} cannot be sent to a worker: {_culprit(function, error)}.",
+                f"job {name!r} cannot be sent to a worker: "
+                f"{culprit(found, dumps) or shown(str(error))}.",
                 why=f"{type(error).__name__}: {str(error)[:300]}",
                 fix="make it inside the function, or pass what it is made from as a parameter.",
             ) from error
-    if len(code) > _LARGEST:
-        raise NotPicklable(
-            f"job {name!r} weighs {len(code):,} bytes.",
-            why=f"its function captures data; {_LARGEST:,} bytes is the most.",
-            fix="read the data inside the function.",
-        )
+        if len(code) > HEAVY:
+            _mind_weight(name, len(code), largest(found, dumps))
     return code
+
+
+def _mind_weight(name: str, weight: int, heaviest: Sequence[tuple[int, Captured]]) -> None:
+    what = f"job {name!r} takes along {size(weight)} of data."
+    why = "; ".join(
+        f"{each} ({type(each.value).__name__}) weighs {size(n)}" for n, each in heaviest
+    )
+    fix = "read it inside the function, or pass its path or its day as a parameter."
+    if weight > LARGEST:
+        raise NotPicklable(what, why=f"{size(LARGEST)} is the most; {why}", fix=fix)
+    why = f"every version of the job keeps a copy, and every worker loads it; {why}"
+    warnings.warn(str(DeclarationError(what, why=why, fix=fix)), stacklevel=_users_level())
+
+
+def _users_level() -> int:
+    """Return the stack level of the user's own line, for a warning by the function's caller."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("raysched."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 _loaded: dict[str, Callable[..., Any]] = {}
@@ -62,14 +86,15 @@ def load(code_hash: str, code: bytes) -> Callable[..., Any]:
 
 
 @contextmanager
-def _by_value(function: Callable[..., Any], folder: Path | None) -> Iterator[None]:
+def _by_value(function: Callable[..., Any], folder: Path | None) -> Iterator[set[str]]:
+    """Make the function's own modules travel by value within; gives their names."""
     from ray import cloudpickle
 
     modules = [module for module in _own_modules(function, folder) if module.__name__ != "__main__"]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        yield
+        yield {"__main__", *(module.__name__ for module in modules)}
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
@@ -99,31 +124,3 @@ def _installed(module: ModuleType) -> bool:
         or "dist-packages" in parts
         or Path(file).is_relative_to(Path(pickle.__file__).parent)
     )
-
-
-def _culprit(function: Callable[..., Any], error: Exception) -> str:
-    """Return which of the things that a function uses cannot be pickled."""
-    from ray import cloudpickle
-
-    for where, value in _used(function):
-        try:
-            cloudpickle.dump(value, io.BytesIO())
-        except Exception:
-            return f"{where} is of type {shown(type(value).__name__)}"
-    return shown(str(error))
-
-
-def _used(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            yield f"the captured variable {name!r}", cell.cell_contents
-        except ValueError:
-            continue
-    for name in code.co_names:
-        if name in function.__globals__:
-            yield f"the global {name!r}", function.__globals__[name]
-    for n, value in enumerate(getattr(function, "__defaults__", None) or ()):
-        yield f"default number {n + 1}", value

@@ -303,3 +303,22 @@ def test_lines_of_one_instant_stay_in_order():
 def test_any_other_table_becomes_a_frame_as_it_is():
     assert to_frame(pa.table({"x": [2, 1]})).x.tolist() == [2, 1]
     assert np.isnan(to_frame(pa.table({"x": [None, 1.0]})).x[0])
+
+
+def test_frames_are_small_and_their_text_behaves_as_text():
+    rows = [
+        run(f"job-{n % 3}@{n}", job=f"job-{n % 3}", version="0123456789ab", node_id="f" * 56)
+        for n in range(300)
+    ]
+    frame = to_frame(to_table("runs", rows))
+    objects = frame.astype({name: object for name in frame if frame[name].dtype == "str"})
+    assert frame.memory_usage(deep=True).sum() < 0.6 * objects.memory_usage(deep=True).sum()
+    one = frame[frame["job"] == "job-1"]
+    assert one.groupby("job")["run_id"].count().to_dict() == {"job-1": 100}  # no empty groups
+    other = pd.DataFrame({"job": ["job-1", "nobody"], "owner": ["a", "b"]})
+    merged = frame.merge(other, on="job")
+    assert len(merged) == 100
+    assert merged["job"].dtype == frame["job"].dtype
+    assert (frame["job"] + "!").iloc[0] == "job-0!"
+    assert not (frame["job"] == "nobody").any()
+    assert frame.sort_values("job")["job"].is_monotonic_increasing

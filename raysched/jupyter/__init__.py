@@ -1,0 +1,1 @@
+"""What `%load_ext raysched` adds to a notebook: `%runs` and `%%rsched`."""

@@ -1,0 +1,203 @@
+"""Cells as functions: what `%%rsched` makes of one, and what of a cell is a job's code."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+import threading
+from types import CodeType
+
+import pytest
+
+import raysched as rs
+from raysched.errors import DeclarationError
+from raysched.jupyter.cell import function_of
+from raysched.runners.captured import captured, culprit, largest
+from raysched.runners.cells import FILE, settled
+
+# ------------------------------------------------------------------ the text of a cell
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("1 + 1", 2),
+        ("x * 2", 20),
+        ("x = x + 1\nx", 11),
+        ("x += 5\nx", 15),
+        ("y = [x * i for i in range(3)]\nsum(y)", 30),
+        ("import math\nmath.floor(2.5)", 2),
+        ("def f(n):\n    return n + x\nf(1)", 11),
+        ("total = 0\nfor i in range(3):\n    total += i\ntotal", 3),
+        ("y = 1", None),
+        ("if x:\n    y = 3\nelse:\n    y = 4", None),
+        ("'only words'", "only words"),
+    ],
+)
+def test_a_cell_is_a_function_whose_last_expression_is_the_result(text, result):
+    variables = {"x": 10, "unused": threading.Lock()}
+    assert function_of(text, variables)() == result
+    assert variables["x"] == 10
+
+
+def test_a_cell_begins_anew_with_each_run():
+    function = function_of("x = x + 1\nx", {"x": 1})
+    assert [function(), function()] == [2, 2]
+
+
+def test_a_cell_takes_no_parameters_and_only_the_variables_that_it_reads():
+    names = {
+        each.name
+        for each in captured(
+            function_of("z = 1\nx + y + z", {"x": 1, "y": 2, "z": 3}), lambda _: True
+        )
+    }
+    assert names == {"x", "y"}  # z is assigned before it is read
+    assert rs.job(name="a")(function_of("x", {"x": 1})).spec.signature.names == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "nothing to run"),
+        ("# only a comment", "nothing to run"),
+        ("x =", "invalid syntax"),
+        ("!rm -rf /", "invalid syntax"),
+        ("%time x", "invalid syntax"),
+        ("return 3", "outside function"),
+        ("await x", "outside function"),
+        ("from math import *", "only allowed at module level"),
+        ("x\0y", "null bytes"),
+    ],
+)
+def test_what_is_no_plain_python_is_refused(text, why):
+    with pytest.raises(DeclarationError, match="cannot be a job") as raised:
+        function_of(text, {})
+    assert why in raised.value.why
+
+
+def test_an_error_names_the_line_of_the_cell():
+    with pytest.raises(DeclarationError, match="line 2 below %%rsched"):
+        function_of("x = 1\ny = = 2", {})
+
+
+# ------------------------------------------------------------------ where a cell was run
+
+TEXT = (
+    "def job(n=1):\n    def inner():\n        return [n for _ in (lambda: n,)]\n    return inner\n"
+)
+
+
+def code_of(file: str, lines_above: int = 0, text: str = TEXT) -> CodeType:
+    names: dict = {}
+    exec(compile("\n" * lines_above + text, file, "exec"), names)
+    return names["job"].__code__
+
+
+def everything(code: CodeType) -> list:
+    inner = [everything(each) for each in code.co_consts if isinstance(each, CodeType)]
+    plain = [each for each in code.co_consts if not isinstance(each, CodeType)]
+    return [
+        code.co_filename,
+        code.co_firstlineno,
+        code.co_linetable,
+        code.co_code,
+        code.co_names,
+        plain,
+        inner,
+    ]
+
+
+@pytest.mark.parametrize(
+    "file", ["/tmp/ipykernel_2/456.py", "C:\\T\\ipykernel_9\\1.py", "<ipython-input-3-a1b2>"]
+)
+def test_code_of_a_cell_is_the_same_in_every_kernel_and_below_any_comment(file):
+    first = settled(code_of("/tmp/ipykernel_1/123.py"))
+    assert everything(settled(code_of(file, lines_above=7))) == everything(first)
+    assert (first.co_filename, first.co_firstlineno) == (FILE, 1)
+    assert everything(settled(first)) == everything(first)
+
+
+def test_code_of_a_cell_changes_with_what_it_says():
+    other = TEXT.replace("n=1", "n=1, m=2")
+    first = settled(code_of("/tmp/ipykernel_1/123.py"))
+    assert everything(settled(code_of("/tmp/ipykernel_1/123.py", text=other))) != everything(first)
+
+
+def test_code_of_a_file_stays_as_it_is():
+    for file in ("/home/me/ipykernel_1/jobs.py", "/home/me/job.py", "<string>"):
+        code = code_of(file, lines_above=3)
+        assert settled(code) is code
+
+
+# ------------------------------------------------------------------ what travels along
+
+LOCK = threading.Lock()
+NUMBERS = list(range(1000))
+CONFIG = {"db": {"connections": [1, threading.Lock()]}, "region": "EU"}
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.region = "EU"
+        self.connection = sqlite3.connect(":memory:")
+
+
+HOLDER = Holder()
+
+
+def helper():
+    return [LOCK for _ in NUMBERS]
+
+
+def deeper():
+    return helper()
+
+
+def uses_helper():
+    return deeper()
+
+
+def uses_config():
+    return CONFIG
+
+
+def uses_holder():
+    def inner():
+        return HOLDER
+
+    return inner()
+
+
+def by_default(a, b=1, *, lock=LOCK):
+    return lock
+
+
+def told(function) -> str | None:
+    return culprit(captured(function, lambda each: each.__module__ == __name__), pickle.dumps)
+
+
+def test_what_cannot_travel_is_named_with_its_type_and_who_uses_it():
+    assert told(uses_helper) == (
+        "the global 'LOCK', used by helper(), used by deeper() is of type 'lock'"
+    )
+    assert told(uses_config) == (
+        "the global 'CONFIG' is of type 'dict': CONFIG['db']['connections'][1] is of type 'lock'"
+    )
+    assert told(uses_holder) == (
+        "the global 'HOLDER' is of type 'Holder': HOLDER.connection is of type 'Connection'"
+    )
+    assert told(by_default) == "the default of 'lock' is of type 'lock'"
+    assert told(rs.job(name="a")(uses_helper).function) == told(uses_helper)
+    assert told(lambda: NUMBERS) is None
+
+
+def test_the_heaviest_variables_come_first():
+    big, small = b"x" * 100_000, b"y" * 10
+
+    def uses():
+        return len(big) + len(small) + len(NUMBERS)
+
+    found = largest(captured(uses, lambda _: False), pickle.dumps, most=2)
+    assert [each.name for _, each in found] == ["big", "NUMBERS"]
+    assert found[0][0] >= 100_000
