@@ -5,6 +5,8 @@ Law: a look never raises and never takes long; what could not be seen is said in
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOOK_S = 2.0
-"""How long a look waits for an answer of the scheduler."""
+"""How long the looks that follow one another, as in a list of runs, may take together."""
+
+_APART_S = 1.0  # looks that are further apart were asked for one by one
+_LEAST_S = 0.01
 
 TAIL = 8
 """How many of a run's last lines are shown."""
@@ -31,15 +36,36 @@ _RECENT = timedelta(minutes=2)
 _LAST_STATES_OF = timedelta(hours=24)
 
 
-def look(question: Callable[[], T]) -> tuple[T | None, str]:
-    """Return the answer to a question; if there is none, None and why in a line."""
-    try:
-        with hurry(LOOK_S):
-            return question(), ""
-    except RayschedError as error:
-        return None, one_line(error.what[:500])
-    except Exception as error:  # a repr that raises hides the very object
-        return None, one_line(f"{type(error).__name__}: {str(error)[:500]}")
+class Looks:
+    """Looks at the scheduler and the history that share their time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left = LOOK_S
+        self._last = -math.inf
+        self._why = ""
+
+    def look(self, question: Callable[[], T]) -> tuple[T | None, str]:
+        """Return the answer to a question; if there is none, None and why in a line."""
+        begin = self._clock()
+        if begin - self._last > _APART_S:
+            self._left, self._why = LOOK_S, ""
+        if self._left < _LEAST_S:
+            return None, self._why or "not looked up: too many at once."
+        try:
+            with hurry(self._left):
+                return question(), ""
+        except RayschedError as error:
+            self._why = one_line(error.what[:500])
+        except Exception as error:  # a repr that raises hides the very object
+            self._why = one_line(f"{type(error).__name__}: {str(error)[:500]}")
+        finally:
+            self._last = self._clock()
+            self._left -= self._last - begin
+        return None, self._why
+
+
+look = Looks().look
 
 
 def text_of_run(run: Run) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 import raysched as rs
 from raysched.client import cards
-from raysched.client.glance import look
+from raysched.client.glance import Looks, look
 from raysched.errors import ClusterError
 from raysched.show.card import Bar, Card, Facts, Lines, Table
 from raysched.show.html import LIMIT, html
@@ -349,3 +349,24 @@ def test_a_scheduler_that_is_gone_is_said_and_never_raised():
     assert len(why) < 600
     card = cards.unknown_card("Run", "a@b", "<b>gone")
     assert "not answering" in read(html(card))
+
+
+def test_the_looks_of_a_long_list_share_their_time():
+    now = [0.0]
+    looks = Looks(clock=lambda: now[0])
+
+    def slow():
+        now[0] += 0.5
+        return "seen"
+
+    def gone():
+        now[0] += 2
+        raise ClusterError("the scheduler does not answer.")
+
+    assert [looks.look(slow)[0] for _ in range(6)] == ["seen"] * 4 + [None] * 2
+    assert looks.look(slow)[1] == "not looked up: too many at once."
+    now[0] += 1.1
+    assert looks.look(gone) == looks.look(gone) == (None, "the scheduler does not answer.")
+    assert now[0] == pytest.approx(5.1)  # the second was not asked
+    now[0] += 1.1
+    assert looks.look(slow) == ("seen", "")
