@@ -34,7 +34,9 @@ def main(names: Sequence[str] = (), *, say: Callable[[str], None] = print) -> bo
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         raise InputError(
-            f"there is no benchmark {unknown[0]!r}.", why=f"there are {', '.join(BENCHMARKS)}."
+            f"there is no benchmark {unknown[0]!r}.",
+            why=f"there are {', '.join(BENCHMARKS)}.",
+            fix="name some of them, or none for all.",
         )
     import ray
 

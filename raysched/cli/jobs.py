@@ -10,8 +10,17 @@ import typer
 
 from raysched.cli import completion
 from raysched.cli.options import All, Home, Name, Output, connected
-from raysched.cli.output import MOST, Column, Format, say, say_next, show_facts, show_rows
-from raysched.cli.text import instant, listed, plain_rows, until
+from raysched.cli.output import (
+    MOST,
+    Column,
+    Format,
+    say,
+    say_next,
+    show_done,
+    show_facts,
+    show_rows,
+)
+from raysched.cli.text import instant, plain_rows, until
 from raysched.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -69,6 +78,10 @@ def _when(row: dict[str, Any]) -> str:
     return instant(slot, row["timezone"])
 
 
+def _each(moment: datetime, zone: str, now: datetime) -> str:
+    return f"{instant(moment, zone)} ({until(moment, now)})"
+
+
 def show_job(name: Name, home: Home = None, output: Output = Format.TABLE) -> None:
     """Show one job, its next slots and last runs."""
     client = connected(home)
@@ -83,10 +96,10 @@ def show_job(name: Name, home: Home = None, output: Output = Format.TABLE) -> No
         "reason": explained["reason"],
     }
     if output is Format.TABLE:
-        zone = row["timezone"]
+        zone, now = row["timezone"], datetime.now(UTC)
         facts |= {
-            "next_slot": [instant(slot, zone) for slot in slots],
-            "deployed_at": instant(row["deployed_at"], zone),
+            "next_slot": [_each(slot, zone, now) for slot in slots],
+            "deployed_at": _each(row["deployed_at"], zone, now),
             "running": row["running"] or None,
             "queued": row["queued"] or None,
             "num_gpus": row["num_gpus"] or None,
@@ -112,13 +125,14 @@ def _job(client: Client, name: str) -> dict[str, Any]:
     )
 
 
-def delete(name: Name, home: Home = None) -> None:
+def delete(name: Name, home: Home = None, output: Output = Format.TABLE) -> None:
     """Delete a job; its history stays.
 
-    Its waiting runs are cancelled, a running one goes on to its end.
+    Its waiting runs are cancelled, a running one goes on to its end. Prints its name.
     """
     answer = connected(home).delete(name)
-    say(f"deleted job {name}.")
+    show_done([answer], "job", output)
+    say("deleted it; its history stays.")
     if answer["cancelled"]:
         say(f"cancelled {len(answer['cancelled'])} waiting run(s).")
     for run_id in answer["running"]:
@@ -128,32 +142,41 @@ def delete(name: Name, home: Home = None) -> None:
 
 def pause(
     names: Names = None,
+    *,
     tag: Tag = None,
     every: EveryJob = False,
     note: Annotated[str, typer.Option("--note", help="Why; it is the reason of each skip.")] = "",
     home: Home = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Pause jobs: their slots are skipped.
 
     Until they are resumed, with the note as the reason. Runs under way go on, and a paused
-    job can still be triggered.
+    job can still be triggered. Prints the names of those that matched.
     """
     client = connected(home)
     done = client.pause(*_chosen(client, names, tag, every), note=note)
-    say(f"paused {listed(done)}" + (f": {note}" if note else "."))
+    rows = [{"job": job, "paused": True, "note": note or None} for job in done]
+    show_done(rows, "job", output)
+    say(f"paused {len(done):,} job(s)" + (f": {note}" if note else "."))
     say_next("resume", *_again(done, tag, every))
 
 
 def resume(
-    names: Names = None, tag: Tag = None, every: EveryJob = False, home: Home = None
+    names: Names = None,
+    tag: Tag = None,
+    every: EveryJob = False,
+    home: Home = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Resume paused jobs.
 
-    The slots that passed meanwhile stay skipped.
+    The slots that passed meanwhile stay skipped. Prints the names of those that matched.
     """
     client = connected(home)
     done = client.resume(*_chosen(client, names, tag, every))
-    say(f"resumed {listed(done)}.")
+    show_done([{"job": job, "paused": False} for job in done], "job", output)
+    say(f"resumed {len(done):,} job(s).")
     say_next("next")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from raysched.client import Client, Run
+    from raysched.client.live import Tail
 
 _GLANCE_S = 0.5  # between two looks while somebody watches
 _PATIENT_S = 30.0  # one question to the scheduler where nobody does
@@ -86,7 +87,7 @@ class _Screen:
 
         self._client = client
         self._live = Live(console=console(sys.stderr), transient=True, auto_refresh=False)
-        self._line = Sparing(lambda run_id: last_line(client, run_id))
+        self._tail: Tail | None = None
 
     def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
         self._live.start()
@@ -96,29 +97,9 @@ class _Screen:
         self._live.stop()
 
     def _draw(self, row: Mapping[str, Any]) -> None:
-        line = self._line(row["run_id"]) if row["status"] != State.QUEUED else ""
-        self._live.update(view(row, line or "", datetime.now(UTC)), refresh=True)
+        from raysched.client.live import Tail
 
-
-def last_line(client: Client, run_id: str) -> str:
-    """Return the last line that a run has written so far."""
-    frame = client.logs(run_id).sort_values(["attempt", "line_no"])
-    return str(frame["line"].iloc[-1]) if len(frame) else ""
-
-
-class Sparing:
-    """Asks a question at most a fifth of the time, and gives the last answer in between."""
-
-    def __init__(self, ask: Callable[[str], str]) -> None:
-        self._ask = ask
-        self._next = 0.0
-        self._answer = ""
-
-    def __call__(self, of: str) -> str:
-        """Return the newest answer."""
-        begun = time.monotonic()
-        if begun >= self._next:
-            self._answer = self._ask(of)
-            took = time.monotonic() - begun
-            self._next = begun + max(2 * _GLANCE_S, 5 * took)
-        return self._answer
+        if self._tail is None:
+            self._tail = Tail(self._client, row["run_id"])
+        lines = self._tail.read() if row["status"] != State.QUEUED else []
+        self._live.update(view(row, "".join(lines[-1:]), datetime.now(UTC)), refresh=True)

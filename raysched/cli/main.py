@@ -29,6 +29,7 @@ from raysched.cli import (
     slots,
     trigger,
 )
+from raysched.cli.grouped import Grouped
 from raysched.cli.output import say, say_error
 from raysched.errors import (
     InputError,
@@ -46,6 +47,7 @@ _EPILOG = (
 
 app = typer.Typer(
     name="raysched",
+    cls=Grouped,
     help="Schedule data jobs on a Ray cluster, and read what became of them.",
     epilog=_EPILOG,
     rich_markup_mode=None,  # Rich's boxes would double the time that --help takes

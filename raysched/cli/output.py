@@ -147,6 +147,15 @@ def show_facts(facts: Mapping[str, Any], form: Format) -> None:
             _print(table)
 
 
+def show_done(rows: Sequence[Mapping[str, Any]], key: str, form: Format) -> None:
+    """Print what a change was about: a name or id a line, or whole rows as JSON or CSV."""
+    if form is not Format.TABLE:
+        show_rows(rows, [], form)
+        return
+    for row in rows:
+        show_text(row[key])
+
+
 def show_text(text: object, style: str = "") -> None:
     """Print one harmless line of a result, however long."""
     text_line(console(), text, style)

@@ -33,6 +33,7 @@ from raysched.cli.output import (
     Format,
     say,
     say_next,
+    show_done,
     show_facts,
     show_rows,
     show_text,
@@ -121,12 +122,14 @@ def show_run(run_id: RunId, home: Home = None, output: Output = Format.TABLE) ->
     if output is not Format.TABLE:
         show_facts({**row, "tried": attempts}, output)
         return
+    now = datetime.now(UTC)
     facts: dict[str, Any] = {
-        name: instant(value) if isinstance(value, datetime) else value
+        name: f"{instant(value)} ({until(value, now)})" if isinstance(value, datetime) else value
         for name, value in row.items()
     }
     if row["slot"] is not None:
-        facts["slot"] = instant(row["slot"], row["timezone"] or "UTC")
+        slot = instant(row["slot"], row["timezone"] or "UTC")
+        facts["slot"] = f"{slot} ({until(row['slot'], now)})"
     for name in ("duration_s", "lag_s", "cpu_time_s"):
         facts[name.removesuffix("_s").replace("_time", "")] = length(facts.pop(name))
     if progress := row.get("progress"):
@@ -192,10 +195,10 @@ def _span(row: Mapping[str, Any]) -> str:
 # --- changes
 
 
-def cancel(run_id: Unfinished, home: Home = None) -> None:
+def cancel(run_id: Unfinished, home: Home = None, output: Output = Format.TABLE) -> None:
     """Cancel an unfinished run.
 
-    Its processes are ended, and it counts as cancelled.
+    Its processes are ended, and it counts as cancelled. Prints its whole id.
     """
     client = connected(home)
     run = client.run(run_id)
@@ -207,20 +210,22 @@ def cancel(run_id: Unfinished, home: Home = None) -> None:
             fix=f"see `raysched run {run.id}`.",
         )
     after = client.cancel(run.id)
+    show_done([{"run_id": run.id, "job": run.job, "status": after}], "run_id", output)
     if State(after).final:
-        say(f"cancelled {run.id}.")
+        say("cancelled it.")
     else:
-        say(f"{run.id} is being cancelled; it is {after} until its processes are gone.")
+        say(f"it is being cancelled, and {after} until its processes are gone.")
     say_next("run", run.id)
 
 
-def retry(run_id: Finished, home: Home = None) -> None:
+def retry(run_id: Finished, home: Home = None, output: Output = Format.TABLE) -> None:
     """Run a finished run once more.
 
     With its parameters and its slot. Prints the new run's id.
     """
     run = connected(home).run(run_id)
     again = run.retry()
-    show_text(again.id)
+    made = {"run_id": again.id, "job": again.job, "origin": run.id}
+    show_done([made], "run_id", output)
     say(f"runs {run.id} once more.")
     say_next("logs", again.id, "-f")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raysched.cli.live import follow
-from raysched.cli.options import Home, Name, connected, params_of
-from raysched.cli.output import say, say_next, show_text
+from raysched.cli.options import Home, Name, Output, connected, params_of
+from raysched.cli.output import Format, say, say_next, show_done, show_facts
 from raysched.cli.text import length
 from raysched.core.causes import Cause
 from raysched.core.states import State
@@ -22,6 +22,7 @@ _CANNOT_BE_PLACED = 5
 
 def trigger(
     name: Name,
+    *,
     params: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,17 +39,20 @@ def trigger(
         str | None, typer.Option("--timeout", help="With --wait: how long, as 30s or 5m; exit 4.")
     ] = None,
     home: Home = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Run a job now, and print the run's id.
 
     With --wait, a run that fits no node is not waited for (exit 5). It stays queued. An
-    interruption ends the waiting, not the run.
+    interruption ends the waiting, not the run. With -o json too, how it ended is printed.
     """
     limit = _limit(timeout, wait)
     values = params_of(params or [])
     client = connected(home)
     run = client.trigger(name, **values)
-    show_text(run.id)
+    made = {"run_id": run.id, "job": run.job}
+    if not wait or output is Format.TABLE:  # else its end is the result
+        show_done([made], "run_id", output)
     why = _misfit(client, run)
     if why:
         say(f"the run waits: {why}.", "yellow")
@@ -56,10 +60,12 @@ def trigger(
         say(f"triggered {name}.")
         say_next("logs", run.id, "-f")
     elif why:
+        if output is not Format.TABLE:
+            show_done([made], "run_id", output)
         say_next("cancel", run.id)
         raise typer.Exit(_CANNOT_BE_PLACED)
     else:
-        _ended(client, run, limit)
+        _ended(client, run, limit, output)
 
 
 def _limit(timeout: str | None, wait: bool) -> float | None:
@@ -81,7 +87,7 @@ def _misfit(client: Client, run: Run) -> str | None:
     return found["reason"] if found["cause"] == Cause.NO_CAPACITY_EVER else None
 
 
-def _ended(client: Client, run: Run, limit: float | None) -> None:
+def _ended(client: Client, run: Run, limit: float | None, form: Format) -> None:
     """Wait for a run's end, and tell of it.
 
     Raises:
@@ -93,6 +99,8 @@ def _ended(client: Client, run: Run, limit: float | None) -> None:
     except KeyboardInterrupt:
         say(f"the run goes on; end it with `raysched cancel {run.id}`.")
         raise
+    if form is not Format.TABLE:
+        show_facts(row, form)
     if row["status"] != State.SUCCEEDED:
         raise RunFailed(
             f"run {run.id} is {row['status']} after {length(row['duration_s']) or 'no time'}, "

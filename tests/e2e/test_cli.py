@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -42,6 +43,12 @@ def again():
         print(f"{attempt}.{n}", flush=True)
     if attempt == 1:
         raise ValueError("once")
+
+@rs.job
+def steps():
+    rs.current().progress(1, 2)
+    print("half of it", flush=True)
+    time.sleep(3)
 
 @rs.job
 def hangs():
@@ -93,6 +100,31 @@ class Cli:
         assert "\x1b" not in out + self.err
         assert "Traceback" not in self.err
         return out
+
+    def on_a_terminal(self, *arguments: str, until: str = "", **more: str) -> tuple[str, int]:
+        """Run a command whose stdout and stderr are a terminal; interrupt it once it shows `until`.
+
+        Returns what it drew, and its exit code.
+        """
+        ours, theirs = os.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from raysched.cli.main import main; main()", *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**self.env, "TERM": "xterm", **more},
+            cwd=self.home.parent,
+        )
+        os.close(theirs)
+        drawn = b""
+        with contextlib.suppress(OSError):  # as a terminal ends whose program has gone
+            while piece := os.read(ours, 65_536):
+                drawn += piece
+                if until and until in drawn.decode(errors="replace"):
+                    process.send_signal(signal.SIGINT)
+                    until = ""
+        os.close(ours)
+        return drawn.decode(), process.wait(60)
 
     def json(self, *arguments: str):
         return json.loads(self(*arguments, "-o", "json"))
@@ -173,7 +205,7 @@ def test_a_plan_names_the_fields_that_change_and_a_prune_asks_first(cli):
 
 def test_status_and_jobs_show_what_is_deployed(cli):
     facts = cli.json("status")
-    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 5, str(cli.home))
+    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 6, str(cli.home))
     assert " 06:00:00 E" in cli("jobs")
     assert cli.json("job", "add")["timezone"] == "America/New_York"
     cli("job", "addd", code=6)
@@ -185,6 +217,30 @@ def test_a_trigger_waits_for_the_result(cli):
     assert 'result {"sum":42,"text":"[b]x"}' in cli.err
     assert cli.json("run", run_id)["status"] == "succeeded"
     assert "Z  adding 41" in cli("logs", run_id)
+
+
+def test_a_wait_in_json_is_how_the_run_ended(cli):
+    row = json.loads(cli("trigger", "add", "--wait", "-o", "json"))
+    assert (row["status"], row["result_json"]) == ("succeeded", '{"sum":2,"text":""}')
+    (made,) = json.loads(cli("trigger", "add", "-o", "json"))
+    assert made["job"] == "add"
+
+
+def test_on_a_terminal_a_wait_shows_the_runs_own_progress_and_its_last_line(cli):
+    drawn, code = cli.on_a_terminal("trigger", "steps", "--wait")
+    assert code == 0
+    assert "1/2" in drawn
+    assert "half of it" in drawn
+    assert "succeeded in" in drawn
+
+
+def test_on_a_terminal_a_table_is_drawn_in_place_and_no_color_is_obeyed(cli):
+    drawn, code = cli.on_a_terminal("runs", "-w", until="Ctrl-C")
+    assert code == 0
+    assert "steps@" in drawn
+    assert "Traceback" not in drawn
+    assert "\x1b[32m" in cli.on_a_terminal("runs")[0]
+    assert "\x1b[32m" not in cli.on_a_terminal("runs", NO_COLOR="1")[0]
 
 
 def test_a_failed_run_exits_3_and_tells_why_and_where_to_look(cli):
@@ -264,7 +320,8 @@ def test_pause_and_resume_by_name_by_tag_and_all(cli):
     def paused() -> list[str]:
         return [row["job"] for row in cli.json("jobs") if row["paused"]]
 
-    cli("pause", "--tag", "etl", "--note", "[red]why\x1b")
+    told = cli("pause", "--tag", "etl", "--note", "[red]why\x1b")
+    assert told.split() == ["add", "fails"]
     assert paused() == ["add", "fails"]
     assert "[red]why\\x1b" in cli("explain", "add")
     assert "paused" in cli("next", "--within", "48h")

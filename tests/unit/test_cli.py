@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -382,3 +383,58 @@ def test_instants_bear_their_zone():
     assert instant(moment, "America/New_York") == "2026-11-22 06:00:00 EST"
     assert instant(moment, "America/Sao_Paulo") == "2026-11-22 08:00:00 UTC-03"
     assert instant(None) == ""
+
+
+# --- exit codes of every command, where nothing runs
+
+NOTHING_RUNS = {
+    "up": (["--num-cpus", "-1"], 2),
+    "down": ([], 0),
+    "status": ([], 1),
+    "doctor": ([], 0),
+    "check": ([], 6),
+    "deploy": ([], 6),
+    "delete": (["a"], 1),
+    "jobs": ([], 1),
+    "job": (["a"], 1),
+    "pause": (["a"], 1),
+    "resume": (["--all"], 1),
+    "next": ([], 1),
+    "cron": (["@daily"], 0),
+    "trigger": (["a"], 1),
+    "runs": ([], 6),
+    "run": (["a@1"], 6),
+    "logs": (["a@1"], 6),
+    "decisions": ([], 6),
+    "explain": (["a@1"], 6),
+    "history": ([], 6),
+    "cancel": (["a@1"], 1),
+    "retry": (["a@1"], 1),
+    "demo": (["--jobs", "absent"], 6),
+    "bench": (["nope"], 2),
+}
+
+
+@pytest.mark.parametrize("command", NOTHING_RUNS)
+def test_every_command_has_its_exit_code_where_nothing_runs(command, capsys):
+    arguments, code = NOTHING_RUNS[command]
+    assert main.run([command, *arguments]) == code
+    told = capsys.readouterr().err
+    assert code in (0, 1) or "fix: " in told
+    assert "internal error" not in told
+
+
+@pytest.mark.parametrize("command", main._COMMANDS)
+def test_an_option_that_no_command_has_exits_2(command, capsys):
+    assert main.run([command, "--bogus"]) == 2
+    assert f"raysched {command} --help" in capsys.readouterr().err
+
+
+def test_the_help_lists_every_command_once_under_headings(capsys):
+    assert main.run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in main._COMMANDS:
+        assert len(re.findall(rf"^  {command}  ", text, re.MULTILINE)) == 1, command
+    headings = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+    assert headings[:3] == ["Options", "A cluster", "Jobs"]
+    assert "More" not in headings

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 def doctor(home: Home = None, output: Output = Format.TABLE) -> None:
-    """Check what raysched needs, and say what to do; exit 1 if something fails.
+    """Check what raysched needs, and say what to do.
 
-    Also where nothing runs. What cannot be looked at is unknown, and no failure.
+    Also where nothing runs. Exit 1 if something fails; what cannot be looked at is unknown,
+    and no failure.
     """
     rows: list[dict[str, str | None]] = []
     for finding in examine(home_of(home)):
