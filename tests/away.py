@@ -60,10 +60,14 @@ class Away:
                 self._hidden(command), env=self.env, stdout=log, stderr=log
             )
 
-    def run(self, program: str) -> subprocess.CompletedProcess[str]:
-        """Run a Python program where the home is hidden, as a user of that machine."""
+    def python(self, program: str) -> str:
+        """Run a Python program as a user of that machine, and return what it prints."""
+        return self.command(sys.executable, "-c", program)
+
+    def command(self, *command: str) -> str:
+        """Run a command as a user of that machine, and return what it prints."""
         done = subprocess.run(
-            self._hidden([sys.executable, "-c", program]),
+            self._hidden(list(command)),
             check=False,
             env=self.env,
             capture_output=True,
@@ -71,7 +75,7 @@ class Away:
             timeout=120,
         )
         assert done.returncode == 0, done.stderr
-        return done
+        return done.stdout
 
     def stop(self) -> None:
         """End the node with all its processes."""

@@ -46,17 +46,12 @@ def _explained(name: str, home: Path | None) -> dict[str, Any]:
 
 
 def _of_files(name: str, home: Path | None) -> Explanation:
-    from raysched.cli.found import resolved, row_of
-    from raysched.cli.text import plain_rows
-    from raysched.client import history
+    from raysched.cli.found import resolved, row_of, rows_of
     from raysched.core.explain import explain_finished, explain_unattended
-    from raysched.core.model import born
     from raysched.core.states import State
 
-    place = history_of(home)
-    row = row_of(place, resolved(place, name))
+    archive = history_of(home)
+    row = row_of(archive, resolved(archive, name))
     if not State(row["status"]).final:
         return explain_unattended(row)
-    run_id = row["run_id"]
-    tried = history.attempts(place, run_id=run_id, since=born(run_id))
-    return explain_finished(row, plain_rows(tried))
+    return explain_finished(row, rows_of(archive, "attempts", row["run_id"]))

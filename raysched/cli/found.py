@@ -1,14 +1,16 @@
-"""One run in the files: its id from a prefix, its row."""
+"""One run in the history: its id from a prefix, its rows."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysched.cli.text import plain_rows
 from raysched.core.model import born
 from raysched.errors import Ambiguous, NotFound
+
+if TYPE_CHECKING:
+    from raysched.store.archive import Archive
 
 _SECOND = re.compile(r".+@\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?=\.)")
 
@@ -20,7 +22,7 @@ def short_id(run_id: str, others: list[str]) -> str:
     return short if sum(other.startswith(short) for other in others) == 1 else run_id
 
 
-def resolved(place: Path, prefix: str) -> str:
+def resolved(archive: Archive, prefix: str) -> str:
     """Return the id of the one run that begins with a prefix.
 
     Raises:
@@ -28,9 +30,8 @@ def resolved(place: Path, prefix: str) -> str:
         Ambiguous: there are several.
     """
     from raysched.spec.units import shown
-    from raysched.store import query
 
-    found = query.resolve(place, prefix)
+    found = archive.resolve(prefix)
     if prefix in found or len(found) == 1:
         return prefix if prefix in found else found[0]
     if found:
@@ -46,15 +47,21 @@ def resolved(place: Path, prefix: str) -> str:
     )
 
 
-def row_of(place: Path, run_id: str) -> dict[str, Any]:
+def row_of(archive: Archive, run_id: str) -> dict[str, Any]:
     """Return a run's row.
 
     Raises:
         NotFound: the files have none.
     """
-    from raysched.client import history
-
-    rows = plain_rows(history.runs(place, run_id=run_id, since=born(run_id)))
+    rows = rows_of(archive, "runs", run_id)
     if not rows:  # taken for another home's, or removed between two looks
         raise NotFound(f"there is no run {run_id!r}.", fix="see `raysched runs --since all`.")
     return rows[-1]
+
+
+def rows_of(archive: Archive, dataset: str, run_id: str) -> list[dict[str, Any]]:
+    """Return the rows of a dataset that are about one run."""
+    from raysched.store.archive import Question
+
+    question = Question(dataset=dataset, run_id=run_id, since=born(run_id))
+    return plain_rows(archive.frame(question))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from raysched.cli.output import Column, Format, say, say_next, show_facts, show_
 from raysched.cli.since import since as instant_since
 from raysched.cli.text import size
 from raysched.core.states import State
+
+if TYPE_CHECKING:
+    from raysched.store.archive import Archive
 
 
 class Dataset(StrEnum):
@@ -57,15 +60,16 @@ def history(
         _summarise(history_of(home), output)
         return
     from raysched.store import export as files
-    from raysched.store import query
+    from raysched.store.archive import Question
     from raysched.store.schema import schema_of
 
     target = export.expanduser().absolute()
     files.check(target, force=force)
     start = instant_since(since, datetime.now(UTC))
-    found = query.batches(
-        history_of(home), str(dataset), since=start, job=job, status=status and str(status)
+    asked = Question(
+        dataset=str(dataset), since=start, job=job, status=None if status is None else str(status)
     )
+    found = history_of(home).batches(asked)
     rows = files.write(target, schema_of(str(dataset)), found, force=force)
     length = target.stat().st_size
     done = {"file": str(target), "dataset": str(dataset), "rows": rows, "bytes": length}
@@ -75,10 +79,8 @@ def history(
         say("no row matches; the file has the columns alone.")
 
 
-def _summarise(place: Path, form: Format) -> None:
-    from raysched.store.summary import summary
-
-    rows: list[dict[str, Any]] = [asdict(each) for each in summary(place)]
+def _summarise(archive: Archive, form: Format) -> None:
+    rows: list[dict[str, Any]] = [asdict(each) for each in archive.summary()]
     cells = [
         {
             **row,
@@ -97,7 +99,7 @@ def _summarise(place: Path, form: Format) -> None:
         Column("size", "size", right=True),
     ]
     show_rows(rows, columns, form, cells=cells)
-    say(f"in files below {place}; rows of the last minute may not have reached one yet.", "dim")
+    say(f"in the files of {archive}; rows of the last minute may not have reached one yet.", "dim")
     say_next("history", "--export", "runs.parquet")
 
 

@@ -10,16 +10,17 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysched.cli.found import resolved, row_of
+from raysched.cli.found import resolved, row_of, rows_of
 from raysched.cli.options import Home, Output, RunId, history_of, is_running
 from raysched.cli.output import Format, console, say, say_next, show_rows, text_line
-from raysched.cli.text import plain_rows
-from raysched.core.model import born
 from raysched.core.states import State
+
+if TYPE_CHECKING:
+    from raysched.store.archive import Archive
 
 _ASK_EVERY_S = 0.5
 Seen = Mapping[int, int]  # the number of the last line shown, by attempt
@@ -42,9 +43,9 @@ def logs(
     """
     if follow and output is not Format.TABLE:
         raise typer.BadParameter("--follow prints lines; leave --output out.")
-    place = history_of(home)
-    found = resolved(place, run_id)
-    lines = fresh(_lines(place, found), {})
+    archive = history_of(home)
+    found = resolved(archive, run_id)
+    lines = fresh(rows_of(archive, "logs", found), {})
     shown = lines if tail is None else lines[max(0, len(lines) - tail) :]
     if len(shown) < len(lines):
         say(f"the last {len(shown):,} of {len(lines):,} lines")
@@ -53,8 +54,8 @@ def logs(
         return
     seen = _print(shown, {})
     if follow:
-        _follow(place, found, home, {**seen, **last_of(lines)})
-    row = row_of(place, found)
+        _follow(archive, found, home, {**seen, **last_of(lines)})
+    row = row_of(archive, found)
     if not lines and not follow:
         say(f"run {found} has printed nothing.")
     say(f"run {found} is {row['status']}" + (f": {row['reason']}" if row["reason"] else "."))
@@ -73,14 +74,14 @@ def last_of(lines: Sequence[dict[str, Any]]) -> dict[int, int]:
     return {line["attempt"]: line["line_no"] for line in lines}
 
 
-def _follow(place: Path, run_id: str, home: Path | None, seen: Seen) -> None:
+def _follow(archive: Archive, run_id: str, home: Path | None, seen: Seen) -> None:
     told = ""
     try:
         while True:
             # The state before the lines: of a run that is over, all are there then.
             begun = time.monotonic()
-            row = row_of(place, run_id)
-            lines = fresh(_lines(place, run_id), seen)
+            row = row_of(archive, run_id)
+            lines = fresh(rows_of(archive, "logs", run_id), seen)
             seen = {**seen, **_print(lines, seen)}
             if State(row["status"]).final:
                 return
@@ -115,9 +116,3 @@ def _print(lines: Sequence[dict[str, Any]], seen: Seen) -> dict[int, int]:
         text_line(out, f"{at}  {line['line']}", "yellow" if line["stream"] == "stderr" else "")
     out.file.flush()
     return last
-
-
-def _lines(place: Path, run_id: str) -> list[dict[str, Any]]:
-    from raysched.client import history
-
-    return plain_rows(history.logs(place, run_id=run_id, since=born(run_id)))

@@ -15,6 +15,7 @@ from raysched.errors import ClusterError, InvalidParameter, NotFound, NotRunning
 
 if TYPE_CHECKING:
     from raysched.client import Client
+    from raysched.store.archive import Archive
 
 Home = Annotated[
     Path | None,
@@ -72,7 +73,8 @@ def connected(home: Path | None) -> Client:
         )
     from raysched.client.connect import connect
 
-    return connect(home_of(home), start=False)
+    # Where RAY_ADDRESS names a cluster, its scheduler knows its home; a default of ours does not.
+    return connect(home and home_of(home), start=False)
 
 
 def is_running(home: Path | None) -> bool:
@@ -82,20 +84,24 @@ def is_running(home: Path | None) -> bool:
     return local.find(home_of(home)) is not None or bool(os.environ.get("RAY_ADDRESS"))
 
 
-def history_of(home: Path | None) -> Path:
-    """Return the home whose files answer; a scheduler need not run, and is not asked.
+def history_of(home: Path | None) -> Archive:
+    """Return what answers about the past: the files of a home; a scheduler need not run.
+
+    Only where RAY_ADDRESS names a cluster is its scheduler asked where the home is, and
+    if that is not seen from here, the files are read beside it.
 
     Raises:
         NotFound: there is no such home.
     """
     from raysched.cluster import local
+    from raysched.store.archive import FileArchive
 
     place = home_of(home)
     if local.find(place) is not None:
-        return place
+        return FileArchive(place)
     if os.environ.get("RAY_ADDRESS"):
         try:
-            return connected(home).home
+            return connected(home).archive
         except ClusterError:
             pass
     if not place.is_dir():
@@ -105,7 +111,7 @@ def history_of(home: Path | None) -> Path:
             fix="start a scheduler with `raysched up`, or name another --home.",
         )
     say(f"no scheduler is running; this is what the files in {place} hold.", "dim")
-    return place
+    return FileArchive(place)
 
 
 def params_of(pairs: list[str]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysched.cli.found import resolved, row_of, short_id
+from raysched.cli.found import resolved, row_of, rows_of, short_id
 from raysched.cli.options import (
     All,
     Finished,
@@ -41,9 +41,11 @@ from raysched.cli.output import (
 from raysched.cli.since import since as instant_since
 from raysched.cli.text import instant, length, plain_rows, until
 from raysched.cli.watch import watch
-from raysched.core.model import born
 from raysched.core.states import State
 from raysched.errors import Conflict
+
+if TYPE_CHECKING:
+    from raysched.store.archive import Archive
 
 
 def list_runs(
@@ -66,10 +68,10 @@ def list_runs(
     Finished or not, straight from the files: a scheduler need not run. With --watch and
     -o json, each change is an object on a line of its own.
     """
-    place, start = history_of(home), instant_since(since, datetime.now(UTC))
+    archive, start = history_of(home), instant_since(since, datetime.now(UTC))
 
     def look() -> tuple[list[dict[str, Any]], int]:
-        return _newest(place, start, status, job, every)
+        return _newest(archive, start, status, job, every)
 
     columns = [
         Column("run", "short" if sys.stdout.isatty() else "run_id", fold=True),
@@ -94,12 +96,13 @@ _SHOWN = ("shown", "short", "began", "took", "why")
 
 
 def _newest(
-    place: Path, start: datetime | None, status: State | None, job: str | None, every: bool
+    archive: Archive, start: datetime | None, status: State | None, job: str | None, every: bool
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the newest runs with how a table shows them, and how many there are."""
-    from raysched.client import history
+    from raysched.store.archive import Question
 
-    frame = history.runs(place, since=start, status=status and str(status), job=job)
+    asked = Question(dataset="runs", since=start, status=status and str(status), job=job)
+    frame = archive.frame(asked)
     rows = plain_rows((frame if every else frame.tail(MOST)).iloc[::-1])
     ids, now = [row["run_id"] for row in rows], datetime.now(UTC)
     cells = [
@@ -143,16 +146,13 @@ def show_run(run_id: RunId, home: Home = None, output: Output = Format.TABLE) ->
 
 def _known(prefix: str, home: Path | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return a run's row and its finished attempts: live if a scheduler runs, else from files."""
-    from raysched.client import history
-
     if is_running(home):
         client = connected(home)
         run = client.run(prefix)
         return dict(run.details()), plain_rows(client.attempts(run.id))
-    place = history_of(home)
-    row = row_of(place, resolved(place, prefix))
-    tried = history.attempts(place, run_id=row["run_id"], since=born(row["run_id"]))
-    return row, plain_rows(tried)
+    archive = history_of(home)
+    row = row_of(archive, resolved(archive, prefix))
+    return row, rows_of(archive, "attempts", row["run_id"])
 
 
 def decisions(
@@ -166,10 +166,10 @@ def decisions(
 
     The newest first, straight from the files: a scheduler need not run.
     """
-    from raysched.client import history
+    from raysched.store.archive import Question
 
     start = instant_since(since, datetime.now(UTC))
-    frame = history.decisions(history_of(home), since=start, job=job)
+    frame = history_of(home).frame(Question(dataset="decisions", since=start, job=job))
     total = len(frame)
     rows = plain_rows((frame if every else frame.tail(MOST)).iloc[::-1])
     cells = [

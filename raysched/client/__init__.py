@@ -1,7 +1,7 @@
 """The typed handle that notebook, command line and tests share.
 
-It holds no state of its own: every answer comes from the scheduler or from the
-files under home.
+It holds no state of its own: every answer comes from the scheduler, or from the files
+under home, which somebody beside them reads if they are not seen from here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from raysched.cluster.handle import SchedulerHandle
     from raysched.core.capacity import Room
+    from raysched.store.archive import Archive
 
 __all__ = ["Client", "Fault", "Found", "Run", "Scan", "scan"]
 
@@ -46,15 +48,15 @@ class Client:
         self._handle = handle
         self._where = handle.call("where")
 
+    @cached_property
+    def archive(self) -> Archive:
+        """The history and the results: the home's files, or whoever reads them beside it."""
+        return self._handle.archive()
+
     @property
     def home(self) -> Path:
         """The directory where everything durable lives."""
         return Path(self._where["home"])
-
-    @property
-    def _state_url(self) -> str | None:
-        url: str | None = self._where["state_url"]
-        return url
 
     def deploy(
         self, *jobs: DeclaredJob | str | Path, delete: Sequence[DeclaredJob | str] = ()
@@ -197,11 +199,9 @@ class Client:
             NotFound: there is none.
             Ambiguous: there are several.
         """
-        from raysched.store import query
-
         found = {row["run_id"] for row in self._unfinished(run_id)}
         if run_id not in found:
-            found |= set(query.resolve(self.home, run_id, state_url=self._state_url))
+            found |= set(self.archive.resolve(run_id))
         if run_id in found:
             return Run(self, run_id)
         if len(found) > 1:
@@ -295,12 +295,10 @@ class Client:
         Raises:
             NotFound: nothing is.
         """
-        from raysched.store import query
-
         for row in self._unfinished(run_id):
             if row["run_id"] == run_id:
                 return plain(row)
-        frame = query.frame(self.home, "runs", run_id=run_id, state_url=self._state_url)
+        frame = self._history("runs", born(run_id), run_id=run_id)
         if frame.empty:
             raise not_found(run_id)
         return _plain_row(frame.iloc[-1].to_dict())
@@ -314,7 +312,8 @@ class Client:
         """Return a result file as a DataFrame; `path` is relative to home."""
         from raysched.store import results
 
-        frame: pd.DataFrame = results.read_result(self.home, path).to_pandas()
+        with self.archive.holding(path) as home:
+            frame: pd.DataFrame = results.read_result(home, path).to_pandas()
         return frame
 
     def read_notebook(self, path: str) -> NotebookNode:
@@ -327,7 +326,8 @@ class Client:
         from raysched.client.notebooks import node
         from raysched.store import results
 
-        return node(results.read_notebook(self.home, path), path)
+        with self.archive.holding(path) as home:
+            return node(results.read_notebook(home, path), path)
 
     def _unfinished(self, prefix: str) -> list[dict[str, Any]]:
         return list(self._handle.ask(messages.ListUnfinished(prefix=prefix, most=11)))
@@ -335,13 +335,11 @@ class Client:
     def _history(
         self, dataset: str, since: Since, *, job: DeclaredJob | str | None = None, **filters: Any
     ) -> pd.DataFrame:
-        from raysched.store import query
+        from raysched.store.archive import Question
 
         start = None if since is None else ago(since, datetime.now(UTC))
         name = None if job is None else _name(job)
-        return query.frame(
-            self.home, dataset, since=start, job=name, state_url=self._state_url, **filters
-        )
+        return self.archive.frame(Question(dataset=dataset, since=start, job=name, **filters))
 
     def __repr__(self) -> str:
         from raysched.client.glance import text_of_client
@@ -422,7 +420,9 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if _is_missing(value):
         return None
-    return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
+    if hasattr(value, "to_pydatetime"):
+        return value.to_pydatetime()
+    return value.tolist() if hasattr(value, "tolist") else value  # NumPy's, of a list of tags
 
 
 def _warning(room: Room) -> str:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import time
 from concurrent.futures import wait
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from raysched.cluster.names import NAMESPACE, SCHEDULER, detached
 from raysched.cluster.patience import hurried
-from raysched.cluster.scheduler import Scheduler
+from raysched.cluster.scheduler import BEACON, Scheduler
 from raysched.engine.messages import Message, Status, TriggerRuns
 from raysched.errors import ClusterError, NotRunning, RayschedError
+
+if TYPE_CHECKING:
+    from raysched.store.archive import Archive
 
 PATIENCE_S = 30.0
 SEAL_EVERY_S = 60.0
@@ -112,6 +115,21 @@ class SchedulerHandle:
             raise self._gone(TimeoutError(f"no answer within {limit:g}s"))
         return future.result()
 
+    def archive(self) -> Archive:
+        """Return the scheduler's home as an archive: its files, where they are seen from here.
+
+        Raises:
+            ClusterError: the scheduler does not answer.
+        """
+        from raysched.store import beacon
+        from raysched.store.archive import FileArchive
+        from raysched.store.distant import DistantArchive
+
+        where, word = self.call("where"), self.call("word")
+        if beacon.seen(where["home"], BEACON, word):
+            return FileArchive(where["home"], where["state_url"])
+        return DistantArchive(ArchivistHandle(self).call)
+
     def stop(self) -> None:
         """End the scheduler for good; running work goes on, and a later one adopts it."""
         ray.kill(self._actor, no_restart=True)
@@ -129,6 +147,24 @@ class SchedulerHandle:
             why=" ".join(lines)[:600],
             fix="see `raysched status`; start it again with `raysched up`.",
         )
+
+
+class ArchivistHandle:
+    """Asks the archivist of a scheduler, whichever that is at the time."""
+
+    def __init__(self, scheduler: SchedulerHandle) -> None:
+        self._scheduler = scheduler
+        self._found: SchedulerHandle | None = None
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Return what a method of the archivist answers. Raises: RayschedError."""
+        if self._found is not None:
+            try:
+                return self._found.call(method, *arguments)
+            except ClusterError:  # it has ended with the scheduler that had made it
+                self._found = None
+        self._found = SchedulerHandle(self._scheduler.call("archivist"))
+        return self._found.call(method, *arguments)
 
 
 def _broken(error: ray.exceptions.RayTaskError) -> ClusterError:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Any
 
 import ray
 
-from raysched.cluster import nodes, probe
+from raysched.cluster import archivist, nodes, probe
 from raysched.cluster.mail import open_report, unbag
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
@@ -27,11 +28,14 @@ from raysched.core.capacity import Cluster, Demand, Room, find_misfits
 from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
 from raysched.engine.messages import Explain, ListUnfinished, Message, Reports
-from raysched.errors import RayschedError
-from raysched.store import leftovers, results
+from raysched.errors import RayschedError, StoreError
+from raysched.store import beacon, leftovers, results
 from raysched.store.history import History
 from raysched.store.sealer import Sealer
 from raysched.store.sql import SqlStore
+
+BEACON = "scheduler"
+"""The beacon in a home that bears the word of its scheduler."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +62,9 @@ class Scheduler:
         self._sealing = threading.Lock()
         self._waiters: dict[str, list[asyncio.Future[Mapping[str, Any]]]] = defaultdict(list)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._archivist: Any = None
+        self._word = uuid.uuid4().hex
+        self._mark_home()
         self._driver = Driver(
             self._make_engine,
             self._clock,
@@ -97,6 +104,16 @@ class Scheduler:
             "versions": probe.versions(),
             "now": time.time(),
         }
+
+    async def word(self) -> str:
+        """Return the word that this scheduler's home holds, and no folder like it."""
+        return self._word
+
+    async def archivist(self) -> Any:
+        """Return the actor that reads this home for those who do not see it."""
+        if self._archivist is None:
+            self._archivist = archivist.start(self._home, self._state_url)
+        return self._archivist
 
     async def wait(self, run_id: str, timeout_s: float | None) -> Any:
         """Return the row of a run once it is finished.
@@ -139,6 +156,13 @@ class Scheduler:
         except Exception as error:  # what else keeps a job from running is told all the same
             _log.warning("the nodes cannot be asked for: %s", error)
             return None
+
+    def _mark_home(self) -> None:
+        """Let clients know the home; without the mark they have it read for them."""
+        try:
+            beacon.light(self._home, BEACON, self._word)
+        except StoreError as error:
+            _log.warning("%s", error)
 
     def _make_engine(self) -> Engine:
         return Engine(

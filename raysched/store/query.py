@@ -63,18 +63,8 @@ def frame(
         InputError: there is no such dataset, it has no status, or a bound has no zone.
         StoreError: there is no such home, or a file or the database is damaged.
     """
-    schema_of(dataset)
     found = open_home(home)
-    only = run_id if isinstance(run_id, str) else None
-
-    def ask(connection: Connection) -> list[dict[str, Any]]:
-        return unsealed(connection, dataset, only)
-
-    # The database first: rows move from there into files and never back. Read in this
-    # order, a row that moves in between is seen twice, and kept once by its key; in the
-    # other order it would be in neither.
-    rows = _of_database(found, state_url, ask) or []
-    rows = [row for row in rows if _is(row, "job", job) and _is(row, "run_id", run_id)]
+    pending = _pending(found, dataset, job, run_id, state_url)
     table = reader.read(
         found,
         dataset,
@@ -83,7 +73,7 @@ def frame(
         job=job,
         status=status,
         run_id=run_id,
-        unsealed=to_table(dataset, rows),
+        unsealed=pending,
     )
     return reader.to_frame(table)
 
@@ -92,10 +82,10 @@ def batches(
     home: str | Path | Home,
     dataset: str,
     *,
-    since: datetime | None = None,
     job: Names | None = None,
-    status: Names | None = None,
+    run_id: Names | None = None,
     state_url: str | None = None,
+    **filters: Any,
 ) -> Iterator[pa.RecordBatch]:
     """Yield what `frame` would hold, a batch at a time and in the order of the files.
 
@@ -104,9 +94,28 @@ def batches(
         StoreError: there is no such home, or a file or the database is damaged.
     """
     found = open_home(home)
-    rows = _of_database(found, state_url, lambda c: unsealed(c, dataset, None)) or []
-    pending = to_table(dataset, rows)
-    return stream.batches(found, dataset, since=since, job=job, status=status, unsealed=pending)
+    pending = _pending(found, dataset, job, run_id, state_url)
+    return stream.batches(found, dataset, unsealed=pending, job=job, run_id=run_id, **filters)
+
+
+def _pending(
+    home: Home, dataset: str, job: Names | None, run_id: Names | None, state_url: str | None
+) -> pa.Table:
+    """The rows that no file holds yet.
+
+    To be asked for before the files are read: rows move from the database into files and
+    never back. In this order a row that moves in between is seen twice, and kept once by
+    its key; in the other order it would be in neither.
+    """
+    schema_of(dataset)
+    only = run_id if isinstance(run_id, str) else None
+
+    def ask(connection: Connection) -> list[dict[str, Any]]:
+        return unsealed(connection, dataset, only)
+
+    rows = _of_database(home, state_url, ask) or []
+    rows = [row for row in rows if _is(row, "job", job) and _is(row, "run_id", run_id)]
+    return to_table(dataset, rows)
 
 
 def resolve(home: str | Path | Home, prefix: str, *, state_url: str | None = None) -> list[str]:
@@ -121,7 +130,7 @@ def resolve(home: str | Path | Home, prefix: str, *, state_url: str | None = Non
     found = open_home(home)
     if not prefix or not storable(prefix):
         return []
-    # As in `frame`, the database first.
+    # As in `_pending`, the database first.
     ids = dict.fromkeys(_of_database(found, state_url, lambda c: _unsealed_ids(c, prefix)) or [])
     for day in _days(found, prefix):
         if len(ids) >= _MOST:

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from functools import reduce
 from operator import and_
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -68,18 +68,10 @@ def read(
         dataset, since=since, until=until, job=job, status=status, run_id=run_id
     )
     pending = None if unsealed is None else conform(dataset, unsealed)
-    pushed = fixed
-    if changing is not None:
-        pushed = [*fixed, changing]
-        if pending is not None and pending.num_rows:
-            # The file's row must be seen even where only the database's outdated
-            # one has the status asked for: it is the file's row that counts.
-            known = pending.column("run_id").unique()
-            pushed = [*fixed, changing | pc.field("run_id").isin(known)]
-    table = _scan(found, dataset, first_day(since), _all(pushed))
+    table = _scan(found, dataset, first_day(since), _pushed(fixed, changing, pending))
     if pending is None or not pending.num_rows:
-        return _once(dataset, table, table.num_rows)
-    merged = _once(dataset, pa.concat_tables([table, pending]), table.num_rows)
+        return once(dataset, table, table.num_rows)
+    merged = once(dataset, pa.concat_tables([table, pending]), table.num_rows)
     wanted = _all(fixed if changing is None else [*fixed, changing])
     return merged if wanted is None else merged.filter(wanted)
 
@@ -103,22 +95,36 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
+class Wanted(NamedTuple):
+    """The filters that a question means, None for none: `pushed` is that of its files.
+
+    It lets through what `rows` must see to know that the database's row is outdated.
+    """
+
+    rows: pc.Expression | None
+    pushed: pc.Expression | None
+
+
 def wanted(
     dataset: str,
+    pending: pa.Table,
     *,
     since: datetime | None = None,
+    until: datetime | None = None,
     job: Names | None = None,
     status: Names | None = None,
-) -> pc.Expression | None:
-    """Return the filter that these mean for a dataset; None where none is given.
+    run_id: Names | None = None,
+) -> Wanted:
+    """Return the filters that these mean for a dataset, whose rows in the database are `pending`.
 
     Raises:
         InputError: there is no such dataset, it has no status, or a bound has no zone.
     """
     fixed, changing = _filters(
-        dataset, since=since, until=None, job=job, status=status, run_id=None
+        dataset, since=since, until=until, job=job, status=status, run_id=run_id
     )
-    return _all(fixed if changing is None else [*fixed, changing])
+    rows = _all(fixed if changing is None else [*fixed, changing])
+    return Wanted(rows, _pushed(fixed, changing, pending))
 
 
 def first_day(since: datetime | None) -> date:
@@ -156,6 +162,18 @@ def _filters(
             f"{dataset} have no status.", fix="filter runs or attempts by status, or leave it out."
         )
     return fixed, _is("status", status)
+
+
+def _pushed(
+    fixed: list[pc.Expression], changing: pc.Expression | None, pending: pa.Table | None
+) -> pc.Expression | None:
+    if changing is None:
+        return _all(fixed)
+    if pending is not None and pending.num_rows:
+        # The file's row must be seen even where only the database's outdated one has the
+        # status asked for: it is the file's row that counts.
+        changing |= pc.field("run_id").isin(pending.column("run_id").unique())
+    return _all([*fixed, changing])
 
 
 def _is(column: str, names: Names) -> pc.Expression:
@@ -231,7 +249,7 @@ def _name_the_damaged(
                 raise error
 
 
-def _once(dataset: str, table: pa.Table, sealed: int) -> pa.Table:
+def once(dataset: str, table: pa.Table, sealed: int) -> pa.Table:
     """Each key once; of the rows with one key, the best. The first `sealed` rows are files'."""
     keys = list(KEYS[dataset])
     rank = np.zeros(table.num_rows, np.int64)

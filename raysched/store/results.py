@@ -236,7 +236,7 @@ def read_result(home: str | Path | Home, path: str) -> pa.Table:
     Raises:
         StoreError: the path is not one of a table, or the file is damaged or gone.
     """
-    return parquet.read(_published(home, path, TABLE), path)
+    return parquet.read(published(home, path, TABLE), path)
 
 
 def read_notebook(home: str | Path | Home, path: str) -> bytes:
@@ -245,16 +245,40 @@ def read_notebook(home: str | Path | Home, path: str) -> bytes:
     Raises:
         StoreError: the path is not one of a notebook, or the file is gone.
     """
-    place = _published(home, path, NOTEBOOK)
+    place = published(home, path, NOTEBOOK)
     with storing(f"the result {path} cannot be read."):
         return place.read_bytes(path)
 
 
-def _published(home: str | Path | Home, path: str, suffix: str) -> Home:
-    """Return the home of a published result that may be read."""
+def read_piece(home: str | Path | Home, path: str, offset: int, most: int) -> bytes:
+    """Up to `most` bytes of a published result's file from `offset` on; empty at its end.
+
+    Raises:
+        StoreError: the path is not one of a result, or the file is gone.
+    """
+    place = published(home, path)
+    with (
+        storing(f"the result {path} cannot be read."),
+        place.fs.open_input_file(place.path(path)) as file,
+    ):
+        left = file.size() - int(offset)
+        return bytes(file.read_at(min(most, left), int(offset))) if left > 0 else b""
+
+
+def check_published(path: str, suffix: str | None = None) -> None:
+    """Refuse a path that is not one of a published result, of this kind if one is named.
+
+    Raises:
+        StoreError: it is not.
+    """
     found = _FINAL.fullmatch(path)
-    if not found or found["suffix"] != suffix:
+    if not found or suffix not in (None, found["suffix"]):
         raise StoreError("a result cannot be read.", why=f"{path[:300]!r} is no path of one.")
+
+
+def published(home: str | Path | Home, path: str, suffix: str | None = None) -> Home:
+    """Return the home of a published result that may be read. Raises: StoreError."""
+    check_published(path, suffix)
     place = open_home(home)
     with storing(f"the result {path} cannot be read."):
         no_links(place, path)

@@ -6,7 +6,7 @@ is given, so that a roll-up in between neither loses nor doubles one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date, datetime
 from typing import Any
@@ -22,19 +22,18 @@ from raysched.store.schema import KEYS, conform, schema_of
 _ROWS = 16 * 1024
 _LISTINGS = 10
 
-Names = str | Collection[str]
-
 
 def batches(
     home: Home,
     dataset: str,
     *,
-    since: datetime | None = None,
-    job: Names | None = None,
-    status: Names | None = None,
     unsealed: pa.Table | None = None,
+    since: datetime | None = None,
+    **filters: Any,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a dataset, by day of their files, then those that no file holds.
+
+    The filters are those of `reader.read`.
 
     `unsealed` is taken before, and means what it does for `reader.read`.
 
@@ -43,17 +42,17 @@ def batches(
         StoreError: a file is damaged, or vanished while it was read.
     """
     schema = schema_of(dataset)
-    wanted = reader.wanted(dataset, since=since, job=job, status=status)
     pending = conform(dataset, schema.empty_table() if unsealed is None else unsealed)
+    wanted = reader.wanted(dataset, pending, since=since, **filters)
     seen = _Seen(dataset, pending)
     with storing(f"the history in {home.path(dataset)} cannot be listed."):
         days = [day for day in layout.days(home, dataset) if day >= reader.first_day(since)]
     for day in days:
-        for batch in _of_day(home, dataset, day):
+        for batch in _of_day(home, dataset, day, wanted.pushed):
             seen.note(batch)
-            yield from _matching(batch, wanted)
+            yield from _matching(batch, wanted.rows)
     for batch in seen.left().to_batches(max_chunksize=_ROWS):
-        yield from _matching(batch, wanted)
+        yield from _matching(batch, wanted.rows)
 
 
 def _matching(batch: pa.RecordBatch, wanted: pc.Expression | None) -> Iterator[pa.RecordBatch]:
@@ -87,14 +86,20 @@ class _Seen:
         return self._pending.filter(pa.array(keep, pa.bool_()))
 
 
-def _of_day(home: Home, dataset: str, day: date) -> Iterator[pa.RecordBatch]:
+def _of_day(
+    home: Home, dataset: str, day: date, wanted: pc.Expression | None
+) -> Iterator[pa.RecordBatch]:
     schema = schema_of(dataset)
     with ExitStack() as stack:
         for path, file in _opened(home, dataset, day, stack):
             with parquet.reading(path):
                 fragment = parquet.VERIFIED.make_fragment(file)
                 yield from fragment.to_batches(
-                    schema=schema, batch_size=_ROWS, batch_readahead=1, use_threads=False
+                    schema=schema,
+                    filter=wanted,
+                    batch_size=_ROWS,
+                    batch_readahead=1,
+                    use_threads=False,
                 )
 
 

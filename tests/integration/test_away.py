@@ -1,6 +1,8 @@
 """A node that does not see the home: its results arrive there, whoever dies on the way."""
 
+import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +13,10 @@ import pytest
 
 import away
 import raysched as rs
+from raysched.cluster.handle import ArchivistHandle
 from raysched.core.states import State
+from raysched.store.archive import Question
+from raysched.store.distant import DistantArchive
 from support import kill_actor, until
 
 MIB = 1024 * 1024
@@ -98,6 +103,17 @@ def test_a_large_result_arrives_while_memory_stays_flat(client, node, tmp_path):
     print("grown, MiB:", grown)
     assert max(grown.values()) < 64
 
+    # And the other way: fetched by a client that does not see the home either.
+    fetched = node.python(f"""
+import os, raysched as rs
+archive = rs.connect(start=False).archive
+with archive.holding({run.details()["result_path"]!r}) as home:
+    print(os.path.getsize(home.path({run.details()["result_path"]!r})))
+""")
+    assert int(fetched) == path.stat().st_size
+    print("archivist, MiB:", round(memory(client, "Archivist") / MIB))
+    assert memory(client, "Archivist") < 300 * MIB
+
 
 def memory(client, name):
     """The private memory of one of our actors now, in bytes."""
@@ -139,3 +155,54 @@ def test_a_death_while_a_result_travels_leaves_no_part_of_it(client, node, tmp_p
     os.utime(part, (an_hour_ago, an_hour_ago))
     client.seal()
     assert not part.exists()
+
+
+def test_a_client_that_does_not_see_the_home_reads_history_logs_and_results(client, node):
+    @away_job(name="seen-from-away")
+    def table():
+        print("one line", flush=True)
+        return pd.DataFrame({"n": [1, 2, 3]})
+
+    client.deploy(table)
+    run = client.trigger(table)
+    run.wait("60s")
+    for sealed in (False, True):
+        if sealed:
+            client.seal()
+        told = node.python(f"""
+import json, os, raysched as rs
+client = rs.connect(start=False)
+assert not os.listdir(client.home)
+run = client.run({run.id[:-3]!r})
+print(json.dumps([
+    run.id, run.status, run.result().n.tolist(), run.logs().line.tolist(),
+    client.attempts(run.id).status.tolist(), client.runs(job="seen-from-away").run_id.tolist(),
+    len(client.decisions()), client.explain(run.id)["status"],
+]))
+""")
+        decided = len(client.decisions())
+        assert json.loads(told) == [
+            *(run.id, "succeeded", [1, 2, 3], ["one line"]),
+            *(["succeeded"], [run.id], decided, "succeeded"),
+        ]
+
+
+def test_the_command_line_reads_the_history_where_the_home_is_not_seen(client, node):
+    raysched = str(Path(sys.executable).with_name("raysched"))
+    (row,) = client.runs(job="seen-from-away").to_dict("records")
+    run_id = row["run_id"]
+    shown = json.loads(node.command(raysched, "runs", "--job", "seen-from-away", "-o", "json"))
+    assert [each["run_id"] for each in shown] == [run_id]
+    assert node.command(raysched, "logs", run_id).split("  ")[1] == "one line\n"
+    assert "succeeded" in node.command(raysched, "run", run_id)
+    node.command(raysched, "decisions")
+
+
+def test_the_death_of_the_scheduler_or_the_archivist_interrupts_no_reader(client):
+    archive = DistantArchive(ArchivistHandle(client._handle).call)
+    asked = Question(dataset="runs")
+    before = archive.frame(asked)
+    assert len(before) > 0
+    for name in ("Archivist", "Scheduler"):
+        kill_actor(client, name)
+        pd.testing.assert_frame_equal(archive.frame(asked), before)
