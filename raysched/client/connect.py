@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,8 @@ def connect(
         Conflict: the scheduler that runs there has another home than the one named.
         ClusterError: Ray or the scheduler does not come up.
     """
+    # Imported in a notebook, Ray advises on extensions of Jupyter.
+    logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
     from raysched.cluster.handle import SEAL_EVERY_S, SchedulerHandle
 
     place = default_home() if home is None else Path(home).absolute()

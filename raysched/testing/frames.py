@@ -1,10 +1,14 @@
-"""What lies on a memory disk, as the frames that `rs.runs()` and its siblings give."""
+"""What lies on a memory disk, as the frames that `rs.runs()` and its siblings give, or as files."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysched.spec.units import from_us
 from raysched.testing.store import MemoryDisk
 
 if TYPE_CHECKING:
@@ -36,6 +40,31 @@ class Frames:
     def logs(self) -> pd.DataFrame:
         """The lines of output, as `rs.logs()` gives them."""
         return frame("logs", self.disk.dataset("logs"))
+
+    def write(self, home: str | Path) -> None:
+        """Add the history to a home's files, for `rs.runs(home)` and whatever reads Parquet.
+
+        Once for each world: written again, every row is there twice.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        from raysched.store.history import History
+        from raysched.store.schema import DATASETS, by_day
+
+        history, tag = History(home), uuid.uuid4().hex
+        for dataset in DATASETS:
+            rows = self.disk.dataset(dataset)
+            days = _by_moment(rows) if dataset == "logs" else by_day(dataset, rows)
+            for day, part in days.items():
+                history.write(dataset, day, f"virtual-{tag}", part)
+
+
+def _by_moment(lines: Sequence[Mapping[str, Any]]) -> dict[date, list[Mapping[str, Any]]]:
+    days: dict[date, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        days.setdefault(from_us(line["ts"]).date(), []).append(line)
+    return days
 
 
 def frame(dataset: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -120,3 +120,20 @@ def test_attempts_of_two_jobs_take_the_virtual_time_that_each_is_given():
     took = world.runs.set_index("job").duration_s
     assert took.to_dict() == {"long": 3600.0, "short": 60.0}
     assert timedelta(hours=2) == world.now - datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_worlds_history_is_written_into_a_home_and_read_back_by_raysched_and_by_pandas(tmp_path):
+    world = World("2026-01-01T00:00Z", run_code=True)
+    world.deploy(daily)
+    world.advance("3d")
+    world.write(tmp_path / "home")
+    pd.testing.assert_frame_equal(
+        rs.runs(tmp_path / "home").sort_values("run_id", ignore_index=True), world.runs
+    )
+    assert len(rs.attempts(tmp_path / "home")) == 4
+    assert len(rs.decisions(tmp_path / "home")) == 3
+    assert rs.logs(tmp_path / "home").line.tolist() == world.logs.line.tolist()
+    assert pd.read_parquet(tmp_path / "home" / "runs").status.tolist() == ["succeeded"] * 3
+    assert sorted(each.name for each in (tmp_path / "home" / "logs").iterdir()) == [
+        f"date=2026-01-0{day}" for day in (1, 2, 3)
+    ]
