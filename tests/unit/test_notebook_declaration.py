@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -313,6 +315,47 @@ def test_an_exit_code_is_told(declare):
 
 def test_lone_surrogates_and_escapes_that_begin_nothing_are_survived():
     assert plain("a\udcff\x1b[b\x1b") == "a\\udcff\x1b"
+
+
+# -- what is not installed --------------------------------------------------------------
+
+RUN_IT = """
+import sys
+sys.modules[{missing!r}] = None
+from raysched.errors import PackagesMissing
+from raysched.runners.notebook import Program
+try:
+    Program("")()
+except PackagesMissing as error:
+    print(error)
+"""
+READ_IT = """
+import sys
+sys.modules["nbformat"] = None
+from raysched.client.notebooks import node
+from raysched.errors import PackagesMissing
+try:
+    node(b"", "results/report/r.ipynb")
+except PackagesMissing as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("missing", ["nbclient", "nbformat", "ipykernel"])
+def test_a_node_without_the_packages_says_what_to_install(missing):
+    said = _said(RUN_IT.format(missing=missing))
+    assert "this node cannot run notebooks" in said
+    assert 'install "raysched[notebook]"' in said
+
+
+def test_a_client_without_nbformat_says_where_the_notebook_lies():
+    assert "open results/report/r.ipynb, below the home" in _said(READ_IT)
+
+
+def _said(program):
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
 
 
 # -- the jobs folder --------------------------------------------------------------------
