@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from raysched.cli import (
+    backfill,
     check,
     cluster,
     completion,
@@ -107,6 +108,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "next": slots.next_slots,
     "cron": slots.cron,
     "trigger": trigger.trigger,
+    "backfill": backfill.backfill,
     "runs": runs.list_runs,
     "run": runs.show_run,
     "logs": logs.logs,

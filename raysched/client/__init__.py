@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysched.client.folder import Fault, Found, Scan, scan
 from raysched.client.run import Run, not_found, plain
+from raysched.core.backfill import MAX_ACTIVE, Reprocess
 from raysched.core.capacity import demand_of
 from raysched.core.explain import Explanation, explain_finished, with_last_slot
 from raysched.core.model import born
@@ -23,7 +24,7 @@ from raysched.engine import messages
 from raysched.errors import Ambiguous, DeclarationError, InvalidParameter, NotFound
 from raysched.runners.pinned import pin
 from raysched.spec.declared import DeclaredJob
-from raysched.spec.units import Duration, Instant, ago, duration, shown
+from raysched.spec.units import Duration, Instant, ago, duration, instant, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,6 +175,46 @@ class Client:
             )
         )
         return [Run(self, run_id) for run_id in ids]
+
+    def backfill(
+        self,
+        job: DeclaredJob | str,
+        start: Instant,
+        end: Instant,
+        *,
+        max_active: int = MAX_ACTIVE,
+        reprocess: str = Reprocess.NONE,
+        params: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> pd.DataFrame:
+        """Run the slots that a job's present schedule names in [start, end), oldest first.
+
+        `reprocess` says what becomes of slots that have a run: `none`, `failed`, `completed`.
+        At most `max_active` of the backfill's runs are under way together; the job's own
+        slots go on beside them. Returns one row a slot: `slot, action` (run or leave),
+        `reason, run_id, last_run, last_status`; with `dry_run` that is all that happens.
+
+        Raises:
+            NotFound: there is no such job.
+            Conflict: its schedule names no slots of the past.
+            InputError: the range is the wrong way round, in the future or too long.
+            InvalidParameter: a parameter that the job does not take, or lacks.
+            InvalidPolicy: `max_active` or `reprocess` is none.
+            InvalidUnit: an instant without a zone.
+        """
+        request = messages.Backfill(
+            job=_name(job),
+            start=instant(start, of="start"),
+            end=instant(end, of="end"),
+            moment=datetime.now(UTC),
+            request=uuid.uuid4().hex,
+            max_active=max_active,
+            reprocess=reprocess,
+            params=params or {},
+            dry_run=dry_run,
+        )
+        columns = ["slot", "action", "reason", "run_id", "last_run", "last_status"]
+        return _frame(self._handle.call("backfill", request), columns)
 
     def pause(self, *jobs: DeclaredJob | str, note: str = "") -> list[str]:
         """Pause jobs: their slots are skipped, with the note, until they are resumed.

@@ -16,7 +16,7 @@ import ray
 from raysched.cluster.names import NAMESPACE, SCHEDULER, detached
 from raysched.cluster.patience import hurried
 from raysched.cluster.scheduler import BEACON, Scheduler
-from raysched.engine.messages import Message, Status, TriggerRuns
+from raysched.engine.messages import Backfill, Message, Status, TriggerRuns
 from raysched.errors import ClusterError, NotRunning, RayschedError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ _AGAIN_S = 0.1
 
 def _again(argument: Any) -> Any:
     """Return an argument that says, if it can, that it was sent before."""
-    return replace(argument, again=True) if isinstance(argument, TriggerRuns) else argument
+    return (
+        replace(argument, again=True) if isinstance(argument, TriggerRuns | Backfill) else argument
+    )
 
 
 class SchedulerHandle:

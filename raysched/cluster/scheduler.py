@@ -15,6 +15,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,12 +25,14 @@ from raysched.cluster import archivist, nodes, probe
 from raysched.cluster.mail import open_report, unbag
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
+from raysched.core.backfill import SlotRun
 from raysched.core.capacity import Cluster, Demand, Room, find_misfits
+from raysched.core.states import State
 from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
-from raysched.engine.messages import Explain, ListUnfinished, Message, Reports
+from raysched.engine.messages import Backfill, Explain, ListUnfinished, Message, Reports
 from raysched.errors import RayschedError, StoreError
-from raysched.store import beacon, leftovers, results
+from raysched.store import beacon, leftovers, query, results
 from raysched.store.history import History
 from raysched.store.sealer import Sealer
 from raysched.store.sql import SqlStore
@@ -141,6 +144,17 @@ class Scheduler:
         """Return the `Explanation` of a job or an unfinished run, with what the nodes offer."""
         return await self.tell(Explain(name=name, cluster=await self._cluster()))
 
+    async def backfill(self, request: Backfill) -> Any:
+        """Start a backfill, knowing which runs its slots have; the reply is that of `tell`."""
+        asked = await self.tell(replace(request, dry_run=True))
+        if isinstance(asked, RayschedError):
+            return asked
+        try:
+            known = await asyncio.to_thread(self._slot_runs, request)
+        except RayschedError as error:
+            return error
+        return await self.tell(replace(request, known=known))
+
     async def misfits(self, demands: Sequence[Demand]) -> dict[str, Room]:
         """Return, by the job, those of the demands that no node could meet, and why."""
         cluster = await self._cluster()
@@ -163,6 +177,26 @@ class Scheduler:
             beacon.light(self._home, BEACON, self._word)
         except StoreError as error:
             _log.warning("%s", error)
+
+    def _slot_runs(self, request: Backfill) -> list[SlotRun]:
+        found = query.frame(
+            self._home,
+            "runs",
+            since=request.start,  # no run is made before its slot
+            job=request.job,
+            slots=(request.start, request.end),
+            state_url=self._state_url,
+        )
+        columns = (found[name] for name in ("run_id", "slot", "status", "created_at"))
+        return [
+            SlotRun(
+                run_id=run_id,
+                slot=slot.to_pydatetime(),
+                status=State(status),
+                created_at=created_at.to_pydatetime(),
+            )
+            for run_id, slot, status, created_at in zip(*columns, strict=True)
+        ]
 
     def _make_engine(self) -> Engine:
         return Engine(

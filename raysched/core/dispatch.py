@@ -1,10 +1,10 @@
 """Which queued runs may be handed to Ray now, and why the others wait.
 
-A run first gets one of its job's places (`max_active`, `overlap`), then one of its
-shape's places in a small window of runs that Ray has but has not started. The
-window is counted for each shape of demand apart, so that runs that fit no node
-yet are seen by the autoscaler and stand in nobody else's way. Within a line,
-higher priority goes first, then the older run.
+A run first gets one of the places of its line, which is its job's (`max_active`,
+`overlap`) or its backfill's, then one of its shape's places in a small window of runs
+that Ray has but has not started. The window is counted for each shape of demand apart,
+so that runs that fit no node yet are seen by the autoscaler and stand in nobody else's
+way. Within a line, higher priority goes first, then the older run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAMED = 10  # holders of places that a waiting run is told of
 class Wait:
     """What keeps a queued run from being handed to Ray.
 
-    `holders` have the `limit` places of its job; empty if it has a place and only waits
+    `holders` have the `limit` places of its line; empty if it has a place and only waits
     for its turn in the window, in which `ahead` runs of its shape have not started.
     """
 
@@ -32,10 +32,10 @@ class Wait:
 
 
 @dataclass(slots=True)
-class _Job:
+class _Line:
     limit: int | None
     holders: dict[str, None] = field(default_factory=dict)
-    line: list[_Entry] = field(default_factory=list)
+    waiting: list[_Entry] = field(default_factory=list)
 
     @property
     def has_place(self) -> bool:
@@ -54,31 +54,35 @@ class Dispatch:
     def __init__(self, window: int) -> None:
         self._window = window
         self._order = 0
-        self._jobs: dict[str, _Job] = {}
+        self._lines: dict[str, _Line] = {}
         self._shapes: dict[str, _Shape] = defaultdict(_Shape)
         self._queued: dict[str, tuple[str, str, int]] = {}
         self._unstarted: dict[str, str] = {}
 
-    def set_limit(self, job: str, limit: int | None) -> None:
-        """Let at most `limit` runs of `job` be under way together, any number if None."""
-        self._jobs.setdefault(job, _Job(limit)).limit = limit
-        self._admit(job)
+    def set_limit(self, line: str, limit: int | None) -> None:
+        """Let at most `limit` runs of a line be under way together, any number if None."""
+        self._lines.setdefault(line, _Line(limit)).limit = limit
+        self._admit(line)
 
-    def enqueue(self, run_id: str, job: str, shape: str, priority: int) -> None:
-        """Put a run in line; one that holds a place of its job already keeps it."""
+    def drop_line(self, line: str) -> None:
+        """Forget a line in which no run is left."""
+        del self._lines[line]
+
+    def enqueue(self, run_id: str, line: str, shape: str, priority: int) -> None:
+        """Put a run in line; one that holds a place of its line already keeps it."""
         self._order += 1
-        self._queued[run_id] = (job, shape, priority)
+        self._queued[run_id] = (line, shape, priority)
         entry = (-priority, self._order, run_id)
-        state = self._jobs.setdefault(job, _Job(1))
+        state = self._lines.setdefault(line, _Line(1))
         if run_id in state.holders:
             heapq.heappush(self._shapes[shape].line, entry)
         else:
-            heapq.heappush(state.line, entry)
-            self._admit(job)
+            heapq.heappush(state.waiting, entry)
+            self._admit(line)
 
-    def hold(self, run_id: str, job: str) -> None:
+    def hold(self, run_id: str, line: str) -> None:
         """Count a run that is under way already, such as one that was adopted."""
-        self._jobs.setdefault(job, _Job(1)).holders[run_id] = None
+        self._lines.setdefault(line, _Line(1)).holders[run_id] = None
 
     def launched(self, run_id: str, shape: str) -> None:
         """Count a run in its shape's window."""
@@ -102,12 +106,12 @@ class Dispatch:
         if shape is not None:
             self._shapes[shape].unstarted -= 1
 
-    def ended(self, run_id: str, job: str) -> None:
-        """Forget a run that is finished for good, and let the next of its job in."""
+    def ended(self, run_id: str, line: str) -> None:
+        """Forget a run that is finished for good, and let the next of its line in."""
         self.started(run_id)
         self._queued.pop(run_id, None)
-        self._jobs[job].holders.pop(run_id, None)
-        self._admit(job)
+        self._lines[line].holders.pop(run_id, None)
+        self._admit(line)
 
     def waiting(self, shape: str) -> int:
         """Return how many runs of a shape wait for its window."""
@@ -117,16 +121,16 @@ class Dispatch:
         """Return what keeps a queued run from Ray; None if it has been handed over."""
         if run_id not in self._queued:
             return None
-        job, shape, _ = self._queued[run_id]
-        state = self._jobs[job]
+        line, shape, _ = self._queued[run_id]
+        state = self._lines[line]
         if run_id not in state.holders:
             return Wait(holders=tuple(islice(state.holders, _NAMED)), limit=state.limit)
         return Wait(ahead=self._shapes[shape].unstarted)
 
-    def _admit(self, job: str) -> None:
-        state = self._jobs[job]
-        while state.line and state.has_place:
-            entry = heapq.heappop(state.line)
+    def _admit(self, line: str) -> None:
+        state = self._lines[line]
+        while state.waiting and state.has_place:
+            entry = heapq.heappop(state.waiting)
             queued = self._queued.get(entry[2])
             if queued:
                 state.holders[entry[2]] = None

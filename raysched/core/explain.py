@@ -131,13 +131,19 @@ def _of_run(view: RunView) -> tuple[Cause, str, str | None]:
         fix = "it is started anew by itself; if this lasts, see `raysched status`."
         return Cause.NO_LAUNCHER, "waits for a launcher: none answers", fix
     if wait is not None and wait.holders:
-        cause = Cause.OVERLAP if spec.max_active is None else Cause.MAX_ACTIVE
-        return cause, _placeless(wait), f"wait, or cancel one with client.cancel(id) {_cli(wait)}."
+        chosen = spec.max_active is not None or run.line is not None
+        cause = Cause.MAX_ACTIVE if chosen else Cause.OVERLAP
+        return (
+            cause,
+            _placeless(run, wait),
+            f"wait, or cancel one with client.cancel(id) {_cli(wait)}.",
+        )
     return _with_ray(view)
 
 
-def _placeless(wait: Wait) -> str:
-    return f"waits for {wait.holders[0]}: {wait.limit} at a time of this job"
+def _placeless(run: Run, wait: Wait) -> str:
+    line = "job" if run.line is None else "backfill"
+    return f"waits for {wait.holders[0]}: {wait.limit} at a time of this {line}"
 
 
 def _cli(wait: Wait) -> str:

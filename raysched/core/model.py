@@ -39,6 +39,7 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     MANUAL = "manual"
     RETRY = "retry"
+    BACKFILL = "backfill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +77,25 @@ class Stop(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The line of a backfill, in which its runs wait for each other and nobody else does.
+
+    At most `limit` of them are under way together.
+    """
+
+    name: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One execution of a job, while it is unfinished.
 
     `attempt` numbers the current try from 1; 0 before the first. `launcher` is the
     incarnation of the launcher that the current attempt was handed to, None while
-    none is. `stop` is set before an attempt is ended on purpose, so that whatever
-    its worker reports afterwards, the run ends as the scheduler meant.
+    none is. `line` is the one that it waits in, None for that of its job. `stop` is
+    set before an attempt is ended on purpose, so that whatever its worker reports
+    afterwards, the run ends as the scheduler meant.
     """
 
     run_id: str
@@ -109,6 +122,12 @@ class Run:
     worker_pid: int | None = None
     log_lines: int = 0
     tried: Tried | None = None
+    line: Line | None = None
+
+    @property
+    def line_name(self) -> str:
+        """The name of the line in which it waits for a place."""
+        return self.job if self.line is None else self.line.name
 
     @property
     def key(self) -> str:
@@ -182,6 +201,8 @@ def run_to_json(run: Run) -> dict[str, Any]:
         value = getattr(run, name)
         if value is not None:
             data[name] = to_us(value) if name in _INSTANTS else value
+    if run.line is not None:
+        data["line"] = asdict(run.line)
     if run.tried is not None:
         data["tried"] = {**asdict(run.tried), "ended_at": to_us(run.tried.ended_at)}
     return data
@@ -198,6 +219,8 @@ def run_from_json(data: Mapping[str, Any]) -> Run:
     values["trigger"] = Trigger(values["trigger"])
     if "stop" in values:
         values["stop"] = Stop(values["stop"])
+    if "line" in values:
+        values["line"] = Line(**values["line"])
     if "tried" in values:
         values["tried"] = _tried(values["tried"])
     return Run(**values)

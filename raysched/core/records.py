@@ -57,6 +57,7 @@ def run_row(run: Run, spec: JobSpec, outcome: Outcome | None = None) -> dict[str
         "image": end.image,
         "tags": list(spec.tags),
         "oom_killed": end.oom_killed,
+        "backfill": None if run.line is None else run.line.name,
     }
 
 

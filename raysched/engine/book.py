@@ -43,7 +43,8 @@ class Book:
         self.jobs: dict[str, JobRecord] = dict(snapshot.jobs)
         self.versions: dict[tuple[str, str], Version] = dict(snapshot.versions)
         self.runs: dict[str, Run] = {}
-        self.unfinished: dict[str, dict[str, None]] = defaultdict(dict)
+        self.unfinished: dict[str, dict[str, None]] = defaultdict(dict)  # by the job
+        self.lines: dict[str, dict[str, None]] = defaultdict(dict)  # the same, by the line
         self.live: dict[str, Live] = defaultdict(Live)
         self.alarms: Timetable[Alarm] = Timetable()
         self.dispatch = Dispatch(window)
@@ -99,7 +100,7 @@ class Book:
 
     def view(self, name: str) -> JobView:
         """Return what decisions about the job's slots look at."""
-        return view_of(self.jobs[name], tuple(self.unfinished.get(name, ())))
+        return view_of(self.jobs[name], tuple(self.lines.get(name, ())))
 
     def put_run(self, run: Run) -> Run:
         """Keep a new or changed run."""
@@ -114,7 +115,12 @@ class Book:
         self.changes.runs[run.run_id] = None
         for alarm in ("retry", "queue", "stop"):
             self.alarms.drop((alarm, run.run_id))
-        self.dispatch.ended(run.run_id, run.job)
+        self.dispatch.ended(run.run_id, run.line_name)
+        line = self.lines[run.line_name]
+        del line[run.run_id]
+        if run.line is not None and not line:
+            del self.lines[run.line.name]
+            self.dispatch.drop_line(run.line.name)
 
     def record(self, dataset: str, row: Mapping[str, Any]) -> None:
         """Add a finished row of history."""
@@ -144,6 +150,9 @@ class Book:
     def _index(self, run: Run) -> Run:
         self.runs[run.run_id] = run
         self.unfinished[run.job][run.run_id] = None
+        self.lines[run.line_name][run.run_id] = None
+        if run.line is not None:
+            self.dispatch.set_limit(run.line.name, run.line.limit)
         return run
 
 

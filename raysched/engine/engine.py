@@ -18,7 +18,7 @@ from raysched.core.orders import Order
 from raysched.core.ports import Clock, Launcher, Results, Store
 from raysched.core.sharing import MOST, share
 from raysched.core.states import State
-from raysched.engine import explain, jobs, messages, runs, views
+from raysched.engine import backfill, explain, jobs, messages, runs, views
 from raysched.engine.book import Book
 from raysched.engine.messages import FromUser, LauncherDown, LauncherUp, Message, Reports
 from raysched.errors import RayschedError
@@ -69,7 +69,7 @@ class Engine:
         for run in self._book.runs.values():
             # All places that are taken, before the first that is asked for.
             if run.attempt:
-                self._book.dispatch.hold(run.run_id, run.job)
+                self._book.dispatch.hold(run.run_id, run.line_name)
         for run in self._book.runs.values():
             self._resume_run(run)
         launcher.attach(snapshot.epoch)
@@ -156,8 +156,7 @@ class Engine:
             runs.enqueue(book, run)
         elif run.state is State.QUEUED:
             book.dispatch.launched(run.run_id, book.shape_of(run).key)
-            timeout = book.version_of(run).spec.queue_timeout
-            book.alarm("queue", run, run.queued_at + timeout if timeout else None)
+            book.alarm("queue", run, runs.must_start_by(book, run))
         elif run.attempt_started_at:
             timeout = book.version_of(run).spec.timeout
             book.alarm(
@@ -203,6 +202,9 @@ class Engine:
         messages.Plan: lambda self, m, now: views.plan(self._book, m, now),
         messages.Delete: lambda self, m, now: jobs.delete(self._book, m.job, now),
         messages.TriggerRuns: lambda self, m, now: jobs.trigger(
+            self._book, m, self._store.has_run, now
+        ),
+        messages.Backfill: lambda self, m, now: backfill.backfill(
             self._book, m, self._store.has_run, now
         ),
         messages.Pause: lambda self, m, now: jobs.pause(self._book, m.jobs, m.note),

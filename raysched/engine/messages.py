@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from raysched.core.backfill import MAX_ACTIVE, Reprocess, SlotRun
 from raysched.core.capacity import Cluster
 from raysched.core.orders import Report
 from raysched.spec.job import JobSpec
@@ -69,6 +70,28 @@ class TriggerRuns:
     request: str
     slot: datetime | None = None
     origin: str | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backfill:
+    """Make a run for each slot of a job in [start, end) that `reprocess` chooses.
+
+    Reply: a list of dicts, one a slot, with what becomes of it; with `dry_run` nothing
+    else happens. `known` are the runs of these slots that the history has. Identified as
+    `TriggerRuns` is.
+    """
+
+    job: str
+    start: datetime
+    end: datetime
+    moment: datetime
+    request: str
+    max_active: int = MAX_ACTIVE
+    reprocess: str = Reprocess.NONE
+    params: Mapping[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+    known: Sequence[SlotRun] = ()
     again: bool = False
 
 
@@ -161,6 +184,7 @@ FromUser = (
     | Plan
     | Delete
     | TriggerRuns
+    | Backfill
     | Pause
     | Resume
     | Cancel

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from raysched.core import records
-from raysched.core.model import Outcome, Run, Stop, Trigger
+from raysched.core.model import Line, Outcome, Run, Stop, Trigger
 from raysched.core.orders import Beat, Ended, LogLine, Order, Report, Started
 from raysched.core.ports import Results, StopOrder
 from raysched.core.retries import conclude
@@ -38,6 +38,7 @@ def create(
     now: datetime,
     slot: datetime | None = None,
     origin: str | None = None,
+    line: Line | None = None,
 ) -> Run:
     """Make a run and put it in line."""
     version = book.job(job).current
@@ -50,6 +51,7 @@ def create(
         queued_at=now,
         slot=slot,
         origin=origin,
+        line=line,
         params={**version.spec.params, **params},
         priority=version.spec.priority,
     )
@@ -59,10 +61,17 @@ def create(
 
 def enqueue(book: Book, run: Run) -> None:
     """Put a queued run in line, and set the alarm for its queue timeout."""
-    spec = book.version_of(run).spec
-    book.dispatch.enqueue(run.run_id, run.job, book.shape_of(run).key, run.priority)
-    if spec.queue_timeout:
-        book.alarm("queue", run, run.queued_at + spec.queue_timeout)
+    book.dispatch.enqueue(run.run_id, run.line_name, book.shape_of(run).key, run.priority)
+    book.alarm("queue", run, must_start_by(book, run))
+
+
+def must_start_by(book: Book, run: Run) -> datetime | None:
+    """Return when a queued run has waited for its `queue_timeout`, None for any time.
+
+    A backfill's runs wait for each other by intent.
+    """
+    timeout = book.version_of(run).spec.queue_timeout
+    return run.queued_at + timeout if timeout and run.line is None else None
 
 
 def launch(book: Book, run_id: str, launcher: str) -> None:

@@ -53,10 +53,12 @@ def frame(
     job: Names | None = None,
     status: Names | None = None,
     run_id: Names | None = None,
+    slots: tuple[datetime, datetime] | None = None,
     state_url: str | None = None,
 ) -> pd.DataFrame:
     """Return the rows of a dataset as a DataFrame, each once, unfinished runs among them.
 
+    `slots` are the first slot of runs and decisions, and the one before which they end.
     `state_url` names the scheduler's database if it is not the home's own.
 
     Raises:
@@ -73,6 +75,7 @@ def frame(
         job=job,
         status=status,
         run_id=run_id,
+        slots=slots,
         unsealed=pending,
     )
     return reader.to_frame(table)

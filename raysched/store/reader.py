@@ -36,6 +36,7 @@ _CLOCK_SKEW = timedelta(hours=1)
 _LISTINGS = 10
 
 Names = str | Collection[str]
+Slots = tuple[datetime, datetime]
 
 
 def read(
@@ -47,13 +48,15 @@ def read(
     job: Names | None = None,
     status: Names | None = None,
     run_id: Names | None = None,
+    slots: Slots | None = None,
     unsealed: pa.Table | None = None,
 ) -> pa.Table:
     """The rows of a dataset, each once: those in files and those of `unsealed`.
 
     `since` (inclusive) and `until` (exclusive) bound created_at of runs, started_at
     of attempts (their end, if they never started), decided_at of decisions and ts
-    of logs. Only `since` saves opening older files.
+    of logs. Only `since` saves opening older files. `slots` are the first slot of runs and
+    decisions, and the one before which they end.
 
     Take `unsealed` from the database *before* calling: rows move from there into
     files, so that in this order none is missed, and one seen twice is kept once. A
@@ -65,7 +68,7 @@ def read(
     """
     found = open_home(home)
     fixed, changing = _filters(
-        dataset, since=since, until=until, job=job, status=status, run_id=run_id
+        dataset, since=since, until=until, job=job, status=status, run_id=run_id, slots=slots
     )
     pending = None if unsealed is None else conform(dataset, unsealed)
     table = _scan(found, dataset, first_day(since), _pushed(fixed, changing, pending))
@@ -145,12 +148,16 @@ def _filters(
     job: Names | None,
     status: Names | None,
     run_id: Names | None,
+    slots: Slots | None = None,
 ) -> tuple[list[pc.Expression], pc.Expression | None]:
     """What never changes in a row's life, and what does."""
     fixed = []
     for column, names in (("job", job), ("run_id", run_id)):
         if names is not None:
             fixed.append(_is(column, names))
+    if slots is not None:
+        first, end = (_instant(bound) for bound in slots)
+        fixed.append((pc.field("slot") >= first) & (pc.field("slot") < end))
     if since is not None:
         fixed.append(_time(dataset, lambda at: at >= _instant(since)))
     if until is not None:

@@ -61,6 +61,7 @@ DATASETS: dict[str, pa.Schema] = {
         metrics=_TEXT,  # JSON: what the job reported by metric()
         origin=_TEXT,  # the run that this one repeats
         oom_killed=pa.bool_(),  # whether a process of a container was killed for lack of memory
+        backfill=_TEXT,  # what the runs of one backfill share
     ),
     "attempts": _schema(
         run_id=_TEXT,

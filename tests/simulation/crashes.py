@@ -15,10 +15,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from raysched.core.backfill import Reprocess, SlotRun
 from raysched.core.model import Decision, Stop
 from raysched.core.ports import Changes, JobRecord
 from raysched.core.states import Event, State
 from raysched.engine.messages import (
+    Backfill,
     Cancel,
     Delete,
     Deploy,
@@ -29,7 +31,7 @@ from raysched.engine.messages import (
     Resume,
     TriggerRuns,
 )
-from raysched.errors import NotFound
+from raysched.errors import InputError, NotFound
 from raysched.spec.job import Job, JobSpec, job
 from raysched.spec.policies import Retry
 from raysched.spec.schedules import AfterEnd, after_end, at, every, next_slot
@@ -217,11 +219,13 @@ class Scene:
                 reply = self.world.ask(message)
             except Crash:
                 self._died()
-                if isinstance(message, TriggerRuns):
+                if isinstance(message, TriggerRuns | Backfill):
                     message = replace(message, again=True)
             except NotFound:
                 if isinstance(message, Delete):  # by the ask before the crash
                     self.acknowledged.append((message, None))
+                return None
+            except InputError:  # such as a backfill of a job without a schedule
                 return None
             else:
                 self.acknowledged.append((message, reply))
@@ -231,6 +235,31 @@ class Scene:
         """Deploy jobs."""
         each = [Deployment(spec=job.spec, code_hash="c", code=b"") for job in jobs]
         self.ask(Deploy(deployments=each))
+
+    def backfill(self, name: str, past: timedelta, request: str, **options: Any) -> None:
+        """Backfill a job's last slots, knowing of them what the history has."""
+        now, rows = self.world.clock.now(), self.world.disk.dataset("runs")
+        known = [
+            SlotRun(
+                run_id=row["run_id"],
+                slot=from_us(row["slot"]),
+                status=State(row["status"]),
+                created_at=from_us(row["created_at"]),
+            )
+            for row in rows
+            if row["job"] == name and row["slot"] is not None
+        ]
+        self.ask(
+            Backfill(
+                job=name,
+                start=now - past,
+                end=now,
+                moment=now,
+                request=request,
+                known=known,
+                **options,
+            )
+        )
 
     def downtime(self, length: timedelta) -> None:
         """Kill the scheduler for a while; the launcher's attempts go on."""
@@ -292,6 +321,7 @@ def check(scene: Scene) -> None:
     _each_slot_is_decided_once(scene)
     _each_fired_slot_has_one_run(scene)
     _nothing_is_executed_twice_or_side_by_side(scene)
+    _each_backfill_is_made_once_and_keeps_to_its_places(scene)
     _what_was_acknowledged_is_there(scene)
     _each_run_ended_once_and_for_a_reason(scene)
     _attempts_are_counted_and_tell_the_truth(scene)
@@ -372,6 +402,28 @@ def _nothing_is_executed_twice_or_side_by_side(scene: Scene) -> None:
     assert scene.launcher.undurable == []
     recorded = {f"{r['run_id']}#{r['attempt']}" for r in scene.world.disk.dataset("attempts")}
     assert set(keys) <= recorded
+
+
+def _each_backfill_is_made_once_and_keeps_to_its_places(scene: Scene) -> None:
+    chosen = {
+        row["run_id"]: row["slot"]
+        for message, reply in scene.acknowledged
+        if isinstance(message, Backfill)
+        for row in reply
+        if row["action"] == "run"
+    }
+    made = [row for row in scene.world.disk.dataset("runs") if row["trigger"] == "backfill"]
+    assert {row["run_id"]: from_us(row["slot"]) for row in made} == chosen
+    assert len(made) == len(chosen)
+    under_way: dict[str, set[str]] = defaultdict(set)
+    for changes in scene.journal.commits:
+        for run_id, run in changes.runs.items():
+            if run is None:
+                for line in under_way.values():
+                    line.discard(run_id)
+            elif run.line is not None and run.attempt:
+                under_way[run.line.name].add(run_id)
+                assert len(under_way[run.line.name]) <= run.line.limit
 
 
 def _what_was_acknowledged_is_there(scene: Scene) -> None:
@@ -542,7 +594,7 @@ class Chaos(Scene):
         self.deploy(*(chaotic_job(name, rng) for name in names))
         for n in range(moves):
             name = rng.choice(names)
-            match rng.randrange(13):
+            match rng.randrange(14):
                 case 0:
                     self.deploy(chaotic_job(name, rng))
                 case 1 | 2 | 3:
@@ -565,6 +617,14 @@ class Chaos(Scene):
                 case 11:
                     self.late_mail()
                 case 12:
+                    self.backfill(
+                        name,
+                        timedelta(seconds=rng.choice([3, 40, 200])),
+                        f"b{n}",
+                        max_active=rng.choice([1, 3]),
+                        reprocess=rng.choice(list(Reprocess)),
+                    )
+                case 13:
                     if rng.random() < 0.3:
                         self.ask(Delete(job=name))
             self.run_for(timedelta(seconds=rng.choice([0, 0.01, 0.2, 3, 20, 61])))
@@ -600,6 +660,7 @@ class Story(Scene):
         self._trigger("first", 3)
         self.run_for(timedelta(seconds=25))
         self._trigger("second", 2)
+        self.backfill("caught-up", timedelta(seconds=60), "past", max_active=2, reprocess="failed")
         self.ask(Pause(jobs=["replacing"], note="hold"))
         self.downtime(timedelta(seconds=20))
         self.ask(Cancel(run_id=sorted(self.world.disk.runs)[0]))

@@ -61,8 +61,10 @@ def test_the_random_lives_together_meet_every_decision_status_and_step():
         chaos = Chaos(seed).play()
         seen.update(row["decision"] for row in chaos.world.disk.dataset("decisions"))
         seen.update(row["status"] for row in chaos.world.disk.dataset("runs"))
+        seen.update(row["trigger"] for row in chaos.world.disk.dataset("runs"))
         seen["crashes"] += chaos.crashes
         seen["launcher deaths"] += chaos.deaths
     for each in ("fired", "skipped", "coalesced", "missed", "succeeded", "failed", "timed_out"):
         assert seen[each] > 10
+    assert seen["backfill"] > 30
     assert min(seen["cancelled"], seen["lost"], seen["crashes"], seen["launcher deaths"]) > 3

@@ -31,7 +31,7 @@ class DispatchModel(RuleBasedStateMachine):
     def set_limit(self, job, limit):
         self.dispatch.set_limit(job, limit)
         self.limits[job] = limit
-        held = len(self.dispatch._jobs[job].holders)
+        held = len(self.dispatch._lines[job].holders)
         self.over[job] = max(held, limit or 0)
 
     @rule(
@@ -62,7 +62,7 @@ class DispatchModel(RuleBasedStateMachine):
             self.unstarted[run] = self.live[run][1]
 
     def has_place(self, run):
-        return run in self.dispatch._jobs[self.live[run][0]].holders
+        return run in self.dispatch._lines[self.live[run][0]].holders
 
     def taken(self, shape):
         return sum(each == shape for each in self.unstarted.values())

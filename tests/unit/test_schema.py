@@ -66,7 +66,7 @@ def test_the_columns_are_those_that_users_are_promised():
     )
     assert DATASETS["runs"].names == [
         *promised.split(", "),
-        *("timezone", "metrics", "origin", "oom_killed"),
+        *("timezone", "metrics", "origin", "oom_killed", "backfill"),
     ]
     logs = "run_id, job, attempt, ts, stream, line_no, line, node_ip"
     assert DATASETS["logs"].names == logs.split(", ")
