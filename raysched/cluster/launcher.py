@@ -240,9 +240,11 @@ class Launcher:
 
     def _prepare(self, shape: str, node_id: str | None) -> Any:
         if (shape, node_id) not in self._prepared:
-            options = placement.ray_options(json.loads(shape))
-            if node_id is not None:
-                options = {**options, **placement.on_node(node_id)}
+            asked = json.loads(shape)
+            if node_id is None:
+                options = placement.ray_options(asked)
+            else:
+                options = placement.taking_over(node_id, asked)
             self._prepared[shape, node_id] = ray.remote(run_orders).options(
                 name="raysched",
                 max_retries=0,

@@ -27,6 +27,18 @@ def on_node(node_id: str) -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}
 
 
+def taking_over(node_id: str, shape: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a Ray task that takes a container over on just this node.
+
+    It asks for no processors or memory: those that the container has been using all along
+    Ray may have given to others since its worker died, and waiting for them would leave it
+    unwatched. GPUs it asks for, as a container that was never made is given them anew.
+    """
+    if shape.get("num_gpus"):
+        return {**ray_options(shape), **on_node(node_id)}
+    return {"num_cpus": 0, **on_node(node_id)}
+
+
 def _on_node(node: str, resources: dict[str, float]) -> dict[str, Any]:
     if "." in node or ":" in node:  # Ray gives every node a resource of its address
         return {"resources": {**resources, f"node:{node}": 0.001}}
