@@ -125,7 +125,8 @@ def test_a_parquet_file_left_in_the_out_folder_is_the_result(client, engine, tmp
     folder.mkdir()
     pq.write_table(pa.table({"n": [1, 2, 3]}), folder / "answer.parquet")
     (folder / "Dockerfile").write_text(
-        f"FROM {docker_engine.BASE}\nCOPY answer.parquet /answer.parquet\n"
+        f"FROM {docker_engine.BASE}\nLABEL made={time.time_ns()}\n"  # each time another image
+        "COPY answer.parquet /answer.parquet\n"
         'CMD ["cp", "/answer.parquet", "/raysched/out/"]\n'
     )
     box = rs.container("table", build=str(folder), num_cpus=0.1, memory="64MiB")
@@ -143,7 +144,7 @@ def test_a_parquet_file_left_in_the_out_folder_is_the_result(client, engine, tmp
 def test_a_file_that_is_no_parquet_fails_the_run(client, engine):
     run = ran(client, a_box("liar", "echo nonsense > /raysched/out/x.parquet"))
     assert run.status == "failed"
-    assert "result is refused" in run.explain()
+    assert "'x.parquet' is no Parquet file" in run.explain()
 
 
 def test_an_image_of_a_private_registry_is_in_the_history_by_digest_and_its_login_nowhere(
@@ -194,6 +195,34 @@ def test_a_container_outlives_its_worker_and_is_adopted(client, engine):
     assert [line for _, line in lines(client, run)] == ["ready", *"123456"]
     assert client.attempts(run.id).attempt.tolist() == [1]
     assert container.id not in [each.id for each in ours(engine)]
+
+
+@pytest.mark.parametrize(
+    "placed", [{"placement": "spread"}, {"label_selector": {"ray.io/node-id": "!none"}}]
+)
+def test_a_container_is_adopted_though_others_have_taken_its_processors(
+    client, engine, tmp_path, placed
+):
+    @rs.job(num_cpus=4)
+    def usurper(until: str):
+        end = time.monotonic() + 60
+        while not Path(until).exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    over = tmp_path / "over"
+    box = a_box("usurped", "echo ready; sleep 3; exit 6", num_cpus=1, **placed)
+    run = started(client, box)
+    (worker,) = workers(client)
+    client.deploy(usurper)
+    other = client.trigger("usurper", until=str(over))
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: client.runs(job="usurper", status="running").run_id.tolist() == [other.id])
+    assert run.wait("30s").status == "failed"
+    assert run.explain() == "exit code 6"
+    assert client.attempts(run.id).attempt.tolist() == [1]
+    over.touch()
+    assert other.wait("30s").status == "succeeded"
 
 
 @pytest.mark.parametrize("actor", ["Launcher", "Scheduler"])

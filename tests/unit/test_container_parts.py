@@ -4,11 +4,13 @@ import struct
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from container_task import make_task
-from raysched.errors import OptionRefused
-from raysched.runners.container import options, pruning
+from raysched.errors import OptionRefused, UnsupportedResult
+from raysched.runners.container import options, pruning, results
 from raysched.runners.container.events import Seen, Witness, trusted
 from raysched.runners.container.frames import Frames, Message, moment
 from raysched.runners.container.output import Output
@@ -156,3 +158,19 @@ def test_an_image_is_superseded_once_it_is_no_job_s_last_and_unused_for_a_day():
     assert superseded(uses, 9 * day) == {"1"}
     assert superseded([*uses, Use("c", "1", 0)], 9 * day) == set()
     assert superseded([], day) == set()
+
+
+def test_result_files_of_different_columns_are_refused_as_one_would_lose_its_own(tmp_path):
+    def table(name, **columns):
+        pq.write_table(pa.table(columns), tmp_path / name)
+        return tmp_path / name
+
+    one, same, other = table("1", x=[1]), table("2", x=[2]), table("3", y=["a"])
+    assert results.table([one, same]).read_all()["x"].to_pylist() == [1, 2]
+    with pytest.raises(UnsupportedResult, match="'3' has other columns than '1'") as caught:
+        results.table([one, same, other])
+    assert "y: string are not x: int64" in caught.value.why
+    broken = tmp_path / "4"
+    broken.write_bytes(one.read_bytes()[:-5])
+    with pytest.raises(UnsupportedResult, match="'4' is no Parquet file"):
+        results.table([one, broken])

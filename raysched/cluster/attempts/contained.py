@@ -120,10 +120,9 @@ class ContainedAttempt:
     def _kept(self, files: Sequence[Path]) -> dict[str, Any]:
         if not files:
             return keep(self._staging, self._order, None)
-        from pyarrow import dataset
+        from raysched.runners.container import results  # pyarrow, which many jobs never need
 
-        found = dataset.dataset([str(file) for file in files], format="parquet")
-        return keep(self._staging, self._order, found.scanner().to_reader())
+        return keep(self._staging, self._order, results.table(files))
 
 
 def judged(ending: Ending, memory: int | None) -> tuple[Event, str]:
