@@ -7,8 +7,6 @@ own code or by a reason that the room had first, and stays until `close`.
 
 from __future__ import annotations
 
-import re
-import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,21 +19,12 @@ from raysched.errors import (
     AlreadyWatched,
     ContainerError,
     ContainerLost,
-    EngineUnavailable,
     OptionRefused,
-    StoppedFromOutside,
 )
-from raysched.runners.container import images, node, options, pruning, reaper
-from raysched.runners.container.engine import (
-    Absent,
-    Away,
-    Engine,
-    NameTaken,
-    Quiet,
-    Refused,
-    patiently,
-)
+from raysched.runners.container import images, node, options, outcome, pruning, reaper
+from raysched.runners.container.engine import Engine
 from raysched.runners.container.events import Seen, Witness, trusted
+from raysched.runners.container.faults import Absent, Away, NameTaken, Quiet, Refused, patiently
 from raysched.runners.container.frames import moment
 from raysched.runners.container.listener import Listener
 from raysched.runners.container.output import Output
@@ -47,8 +36,6 @@ from raysched.runners.words import Line
 from raysched.spec.container import Pull
 
 _LATE_OOM_S = (0.05, 0.1, 0.2)
-# What the engine calls an error of its own, and is one of the job's.
-_OF_THE_JOB = re.compile("unable to find (user|group)|could not select device driver|not found")
 
 
 class ContainerAttempt:
@@ -180,7 +167,7 @@ class ContainerAttempt:
         except NameTaken:
             evidence = self._found(engine, evidence)
         except (Refused, Absent, Quiet) as error:
-            raise _refused(error) from error
+            raise outcome.refusal(error) from error
         self._check_wanted()
         return room.launch(evidence)
 
@@ -225,14 +212,14 @@ class ContainerAttempt:
                     container = None
         except Absent as error:
             if "No such container" not in str(error):  # but its network, or what else it needs
-                raise _refused(error) from error
+                raise outcome.refusal(error) from error
             raise ContainerLost(
                 "the container is gone.",
                 why=f"it was started, and now {str(error)[:300]}",
                 fix="did somebody remove it?",
             ) from error
         except Refused as error:
-            raise _refused(error) from error
+            raise outcome.refusal(error) from error
 
     # The outcome
 
@@ -245,7 +232,9 @@ class ContainerAttempt:
         found: dict[str, Any],
     ) -> Ending:
         verdict = self._room.verdict()
-        for pause in _LATE_OOM_S if _suspicious(self._task, seen, found["State"], verdict) else ():
+        for pause in (
+            _LATE_OOM_S if outcome.lacks_memory(self._task, seen, found["State"], verdict) else ()
+        ):
             time.sleep(pause)  # the news of an OOM may come after that of the death
             found = inspect(engine, found["Id"])
             if found["State"]["OOMKilled"]:
@@ -255,34 +244,20 @@ class ContainerAttempt:
             exit_code=state["ExitCode"],
             oom=bool(state["OOMKilled"]) or seen.oom,
             verdict=verdict,
-            started_at=_instant(moment(state["StartedAt"])),
+            started_at=outcome.instant(moment(state["StartedAt"])),
             image=self._image(engine, found["Image"]),
-            results=self._results(),
+            results=outcome.result_files(self._room.out, self._out.say),
         )
-        finished = _instant(moment(state["FinishedAt"]))
+        finished = outcome.instant(moment(state["FinishedAt"]))
         finished = finished or ending.finished_at
         # The engine notes the start of a short container after its end.
         ending = replace(ending, finished_at=max(finished, ending.started_at or finished))
         if verdict is not None:
             return ending
-        if seen.kill is not None:
-            signal = f"signal {seen.kill}, which is not raysched's"
-            error: ContainerError = StoppedFromOutside(
-                "the container was stopped from outside.",
-                why=f"the engine sent it {signal}: somebody did, or the engine itself stopped.",
-                fix="a retry runs the job anew; live-restore keeps containers over restarts.",
-            )
-        elif trusted(
-            complete=complete, launched=Witness(**launched["witness"]), now=engine.witness()
-        ):
-            return ending
-        else:
-            error = ContainerLost(
-                f"the container ended with {state['ExitCode']}, which proves nothing.",
-                why="the engine was restarted meanwhile, and may have stopped it.",
-                fix="set live-restore in the engine's configuration.",
-            )
-        return replace(ending, **_blame(error))
+        then, now = Witness(**launched["witness"]), engine.witness()
+        sure = trusted(complete=complete, launched=then, now=now)
+        error = outcome.doubt(state["ExitCode"], seen, trusted=sure)
+        return ending if error is None else replace(ending, **outcome.blame(error))
 
     def _image(self, engine: Engine, image_id: str) -> str:
         """Return the image that ran, and the images that it was built upon, by their digests."""
@@ -290,18 +265,10 @@ class ContainerAttempt:
         upon = images.bases(self._task, self._rooms / IMAGES)
         return " on ".join([ran, *upon])
 
-    def _results(self) -> tuple[Path, ...]:
-        """Return the result files: regular ones, as a link would lead out of the room."""
-        found = []
-        for path in sorted(self._room.out.glob("*.parquet")):
-            if path.is_file() and not path.is_symlink():
-                found.append(path)
-            else:
-                self._out.say(f"{path.name!r} is no regular file, and no result")
-        return tuple(found)
-
     def _fault(self, error: ContainerError) -> Ending:
-        return self._ending(verdict=None if error.lost else self._room.verdict(), **_blame(error))
+        return self._ending(
+            verdict=None if error.lost else self._room.verdict(), **outcome.blame(error)
+        )
 
     def _ending(self, **facts: Any) -> Ending:
         meter = self._meter
@@ -315,26 +282,3 @@ class ContainerAttempt:
 
 def _evidence(engine: Engine) -> dict[str, Any]:
     return {"since": f"{time.time():.9f}", "witness": asdict(engine.witness())}
-
-
-def _blame(error: ContainerError) -> dict[str, Any]:
-    return {"fault": str(error), "lost": error.lost, "error_type": type(error).__name__}
-
-
-def _refused(error: Exception) -> ContainerError:
-    unwell = isinstance(error, Refused) and error.unwell and not _OF_THE_JOB.search(str(error))
-    return (EngineUnavailable if unwell else OptionRefused)(
-        f"the engine of node {socket.gethostname()} does not run the container.",
-        why=str(error)[:1000],
-        fix="is the engine well?" if unwell else "change what the job asks for.",
-    )
-
-
-def _suspicious(task: Task, seen: Seen, state: Mapping[str, Any], verdict: str | None) -> bool:
-    """Whether an end looks like that of a container without memory, but is not called so yet."""
-    told = state["OOMKilled"] or seen.oom or seen.kill or verdict
-    return bool(task.memory_bytes) and state["ExitCode"] == 137 and not told
-
-
-def _instant(ns: int | None) -> datetime | None:
-    return None if ns is None else datetime.fromtimestamp(ns / 1e9, UTC)

@@ -1,8 +1,7 @@
-"""The node's container engine: the only module that talks to it, and its words for faults.
+"""The node's container engine: the only module that talks to it.
 
-One client for each process, whose connections stay open. A call either gives an
-answer, or raises that the engine is away (`Away`, which a watcher waits out), that
-the thing is not there (`Absent`), or that the engine refuses (`Refused`).
+One client for each process, whose connections stay open. A call gives an answer, or
+raises one of `faults`.
 """
 
 from __future__ import annotations
@@ -11,51 +10,24 @@ import json
 import os
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import docker
 import docker.errors
 import docker.utils
 import requests
-import urllib3.exceptions
 
-from raysched.errors import EngineLost, EngineUnavailable
+from raysched.errors import EngineUnavailable
 from raysched.runners.container.events import Witness
+from raysched.runners.container.faults import Absent, Away, Quiet, Refused, speaking
+from raysched.runners.container.stream import Stream
 
 _ANSWER_S = 120
-_AWAY_S = float(os.environ.get("RAYSCHED_ENGINE_PATIENCE_S", "60"))
 _PIDFILE = Path("/var/run/docker.pid")
-_T = TypeVar("_T")
-
-
-class Away(Exception):
-    """Raised when the engine does not answer, or a stream of it breaks."""
-
-
-class Quiet(Exception):
-    """Raised when a stream has had nothing to say for as long as it was given."""
-
-
-class Absent(Exception):
-    """Raised when the engine knows no such container or image."""
-
-
-class Refused(Exception):
-    """Raised when the engine refuses a request; its words are the text.
-
-    `unwell` says that the request was in order, as far as the engine can tell.
-    """
-
-    unwell = False
-
-
-class NameTaken(Refused):
-    """Raised when there is a container of that name already."""
 
 
 class Engine:
@@ -82,30 +54,30 @@ class Engine:
 
     def create(self, name: str, options: Mapping[str, Any], host: Mapping[str, Any]) -> str:
         """Create a container and return its id."""
-        with _speaking():
+        with speaking():
             config = self._client.create_host_config(**host)
             made = self._client.create_container(name=name, host_config=config, **options)
             return str(made["Id"])
 
     def start(self, container: str) -> None:
         """Start a container."""
-        with _speaking():
+        with speaking():
             self._client.start(container)
 
     def inspect(self, container: str) -> dict[str, Any]:
         """Return all that the engine knows of a container."""
-        with _speaking():
+        with speaking():
             found: dict[str, Any] = self._client.inspect_container(container)
             return found
 
     def stop(self, container: str, grace_s: float) -> None:
         """Send SIGTERM, then SIGKILL to a container that is still running after `grace_s`."""
-        with _speaking():
+        with speaking():
             self._client.stop(container, timeout=max(0, round(grace_s)))
 
     def remove(self, container: str) -> None:
         """Remove a container, running or not, if there is one."""
-        with suppress(Absent), _speaking():
+        with suppress(Absent), speaking():
             try:
                 self._client.remove_container(container, force=True, v=True)
             except docker.errors.APIError as error:
@@ -114,7 +86,7 @@ class Engine:
 
     def labelled(self, label: str) -> list[dict[str, Any]]:
         """Return all containers that bear a label."""
-        with _speaking():
+        with speaking():
             found: list[dict[str, Any]] = self._client.containers(
                 all=True, filters={"label": [label]}
             )
@@ -145,7 +117,7 @@ class Engine:
 
     def stream(self, method: str, path: str, *, quiet_s: float, **request: Any) -> Stream:
         """Open an answer that comes in pieces."""
-        with _speaking():
+        with speaking():
             answer = self._client.request(
                 method, self._root + path, stream=True, timeout=(_ANSWER_S, quiet_s), **request
             )
@@ -159,13 +131,13 @@ class Engine:
 
     def image(self, reference: str) -> dict[str, Any]:
         """Return what the engine knows of an image."""
-        with _speaking():
+        with speaking():
             found: dict[str, Any] = self._client.inspect_image(reference)
             return found
 
     def remove_image(self, reference: str) -> None:
         """Remove an image that nothing uses, and the untagged ones that it was made of."""
-        with _speaking():
+        with speaking():
             self._client.remove_image(reference)
 
     def digest(self, image_id: str, reference: str) -> str:
@@ -184,7 +156,7 @@ class Engine:
 
     def info(self) -> dict[str, Any]:
         """Return what the engine says of itself."""
-        with _speaking():
+        with speaking():
             found: dict[str, Any] = self._client.info()
             return found
 
@@ -213,94 +185,6 @@ class Engine:
             return f"{pid}:{stat.rpartition(')')[2].split()[19]}"
         except (OSError, ValueError):
             return None
-
-
-class Stream:
-    """An answer that comes in pieces; `abort` ends it from any thread."""
-
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
-        self.raw = answer.raw
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._answer.close()
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield bytes as they come, to the stream's proper end.
-
-        Raises:
-            Away: it broke before that.
-            Quiet: nothing came for too long.
-        """
-        with _speaking():
-            yield from self.raw.stream(1 << 16)
-
-    def objects(self) -> Iterator[dict[str, Any]]:
-        """Yield the JSON objects of which the stream has one a line."""
-        rest = b""
-        for chunk in self.chunks():
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from (json.loads(line) for line in lines if line.strip())
-        if rest.strip():
-            yield json.loads(rest)
-
-    def abort(self) -> None:
-        """Wake who reads from the stream; it ends for him as a broken one."""
-        with (
-            suppress(OSError, ValueError, AttributeError),
-            socket.socket(fileno=os.dup(self.raw.fileno())) as peer,
-        ):
-            peer.shutdown(socket.SHUT_RDWR)
-
-
-def patiently(call: Callable[[], _T], patience_s: float | None = None) -> _T:
-    """Return what a call answers, for which an engine that is away may come back.
-
-    Raises:
-        EngineLost: it stayed away.
-    """
-    patience, pause = _AWAY_S if patience_s is None else patience_s, 0.05
-    end = time.monotonic() + patience
-    while True:
-        try:
-            return call()
-        except Away as error:
-            if time.monotonic() >= end:
-                raise EngineLost(
-                    f"the container engine of node {socket.gethostname()} went away.",
-                    why=f"it did not come back within {patience:g} s: {error}",
-                    fix="start it again; a retry runs the job anew.",
-                ) from error
-            time.sleep(pause)
-            pause = min(1.0, pause * 2)
-
-
-@contextmanager
-def _speaking() -> Iterator[None]:
-    """Turn whatever the client raises into this module's few words."""
-    try:
-        yield
-    except docker.errors.NotFound as error:
-        raise Absent(_words(error)) from error
-    except docker.errors.APIError as error:
-        if error.status_code == 409 and "is already in use" in _words(error):
-            raise NameTaken(_words(error)) from error
-        refusal = Refused(_words(error))
-        refusal.unwell = (error.status_code or 0) >= 500
-        raise refusal from error
-    except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
-        raise Quiet(str(error)) from error
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        if "Read timed out" in str(error):
-            raise Quiet(str(error)) from error
-        raise Away(f"{type(error).__name__}: {error}"[:300]) from error
-
-
-def _words(error: docker.errors.APIError) -> str:
-    return str(error.explanation or error).strip()[:2000]
 
 
 @lru_cache(maxsize=4)

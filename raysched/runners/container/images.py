@@ -23,8 +23,10 @@ from docker.utils import parse_repository_tag
 
 from raysched.errors import BuildFailed, EngineUnavailable, ImageUnavailable
 from raysched.runners.container import node, options, pruning
-from raysched.runners.container.engine import Absent, Away, Engine, Quiet, Refused, Stream
+from raysched.runners.container.engine import Engine
+from raysched.runners.container.faults import Absent, Away, Quiet, Refused
 from raysched.runners.container.output import Output
+from raysched.runners.container.stream import Stream
 from raysched.runners.container.task import Task
 from raysched.spec.container import Pull
 

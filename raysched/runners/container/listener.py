@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from raysched.runners.container.engine import Absent, Away, Engine, Quiet, Refused, Stream
+from raysched.runners.container.engine import Engine
+from raysched.runners.container.faults import Absent, Away, Quiet, Refused
 from raysched.runners.container.frames import Frames
 from raysched.runners.container.output import Output
+from raysched.runners.container.stream import Stream
 
 _QUIET_S = 60.0  # after so long without output a stream is opened anew: some hang for ever
 _PAUSE_S = 0.1

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from raysched.runners.container.engine import Absent, Engine, Refused
+from raysched.runners.container.engine import Engine
+from raysched.runners.container.faults import Absent, Refused
 
 UNUSED_S = 24 * 3600.0
 EVERY_S = 3600.0

@@ -71,7 +71,8 @@ class Reaper:
         return left
 
     def _reap(self, room: Room) -> None:
-        from raysched.runners.container.engine import Away, Engine, Quiet, Refused
+        from raysched.runners.container.engine import Engine
+        from raysched.runners.container.faults import Away, Quiet, Refused
 
         with suppress(AlreadyWatched, EngineUnavailable, Away, Quiet, Refused):
             room.enter(patience_s=0)
@@ -86,7 +87,8 @@ class Reaper:
 
     def _strays(self, now: float, seen: set[str]) -> int:
         """End containers whose room is gone or over; returns how many are left."""
-        from raysched.runners.container.engine import Away, Engine, Quiet, Refused
+        from raysched.runners.container.engine import Engine
+        from raysched.runners.container.faults import Away, Quiet, Refused
         from raysched.runners.container.options import LABEL
 
         left = 0
@@ -107,7 +109,8 @@ class Reaper:
 def _prune(folder: Path) -> None:
     """Remove images that nothing uses any more, once an hour."""
     from raysched.runners.container import pruning
-    from raysched.runners.container.engine import Away, Engine, Quiet, Refused
+    from raysched.runners.container.engine import Engine
+    from raysched.runners.container.faults import Away, Quiet, Refused
 
     with suppress(EngineUnavailable, Away, Quiet, Refused):
         if pruning.due(folder, time.time()):
@@ -116,7 +119,8 @@ def _prune(folder: Path) -> None:
 
 
 def _end(engine: object, name: str) -> None:
-    from raysched.runners.container.engine import Absent, Engine
+    from raysched.runners.container.engine import Engine
+    from raysched.runners.container.faults import Absent
     from raysched.runners.container.options import LABEL
 
     assert isinstance(engine, Engine)

@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from raysched.errors import EngineUnavailable
-from raysched.runners.container.engine import Absent, Away, Engine, Quiet, Refused
+from raysched.runners.container.engine import Engine
+from raysched.runners.container.faults import Absent, Away, Quiet, Refused
 from raysched.runners.container.room import Room
 from raysched.runners.container.task import name_of
 from raysched.runners.words import Verdict

@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from raysched.errors import ContainerLost
-from raysched.runners.container.engine import Absent, Away, Engine, Quiet, Refused, patiently
+from raysched.runners.container.engine import Engine
 from raysched.runners.container.events import Seen
+from raysched.runners.container.faults import Absent, Away, Quiet, Refused, patiently
 from raysched.runners.container.frames import moment
 from raysched.runners.container.room import Room
 from raysched.runners.container.task import Task

@@ -94,9 +94,9 @@ def test_an_engine_killed_without_live_restore_ends_its_containers_as_it_returns
 
 
 def test_an_engine_that_stays_away_loses_the_attempt(private, begin, monkeypatch):
-    from raysched.runners.container import engine
+    from raysched.runners.container import faults
 
-    monkeypatch.setattr(engine, "_AWAY_S", 2.0)
+    monkeypatch.setattr(faults, "_AWAY_S", 2.0)
     _, run = begin(POLITE.format(300))
     private.kill(signal.SIGTERM)
     ending = run.result()
