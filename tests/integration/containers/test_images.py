@@ -1,5 +1,6 @@
 """Images: built once for their content, pulled as declared, never left half-made."""
 
+import os
 import time
 
 import pytest
@@ -139,6 +140,24 @@ def test_an_image_that_no_job_has_used_for_a_day_is_removed_but_for_each_job_s_l
     assert not pruning.due(rooms / IMAGES, time.time())
     assert used("a", "old") == old  # it is built again
     assert prune() == [new]
+
+
+def test_the_reaper_removes_old_images(attempt, rooms, context, engine, key, monkeypatch):
+    monkeypatch.setenv("RAYSCHED_ORPHAN_GRACE_S", "2")  # it looks twice a second
+    tags = []
+    for word in ("old", "new"):
+        files = context(Dockerfile=f"{FROM}ENV X={word}-{key}\n")
+        one = attempt("true", build=Build(), context=files)
+        tags.append(reference(one._task))
+        assert one.run().exit_code == 0
+        one.close(b"over")
+    for file in (rooms / IMAGES).glob("*.use"):
+        at = file.stat().st_mtime - pruning.UNUSED_S
+        os.utime(file, (at, at))
+    until((rooms / IMAGES / "pruned").exists)
+    os.utime(rooms / IMAGES / "pruned", (0, 0))
+    attempt("sleep 1").run()
+    until(lambda: [tag for tag in tags if engine.images(tag)] == tags[1:], 20)
 
 
 def test_a_stop_ends_a_build(attempt, background, context, rooms, key):
