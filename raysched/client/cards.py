@@ -41,7 +41,7 @@ def run_card(row: Row, now: datetime, *, lines: Sequence[str] = (), note: str = 
     facts = {
         "slot": _slot(row),
         "started by": _trigger(row),
-        "attempts": f"{attempts}" if attempts and attempts > 1 else "",
+        "attempts": f"{attempts}" if attempts else "",
         "reason": row.get("reason") or "",
         "error": _error(row),
         "params": _json(row.get("params")),

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 FILE = "<notebook>"
 """What tracebacks name as the file; lines count from the function's first, decorators included."""
 
-_CELL = re.compile(r"(?:^|[/\\])ipykernel_\d+[/\\]\d+\.py$|^<ipython-input-")
+_CELL = re.compile(r"(?:^|[/\\])ipykernel_\d+[/\\]\d+\.py$|(?:^<|[/\\])ipython-input-[^/\\]*$")
 
 
 def settled(code: CodeType) -> CodeType:

@@ -61,8 +61,9 @@ def _part(part: Part) -> Iterator[RenderableType]:
                     grid.add_row(Text(one_line(name), style="dim"), Text(_cut(value)))
             yield grid
         case Bar():
-            yield ProgressBar(total=1, completed=part.share, width=_BAR)
-            yield Text(part.text)
+            grid = Grid.grid(padding=(0, 2))
+            grid.add_row(ProgressBar(total=1, completed=part.share, width=_BAR), Text(part.text))
+            yield grid
         case Table():
             grid = Grid(*map(one_line, part.header), box=None, pad_edge=False)
             for row in part.rows:

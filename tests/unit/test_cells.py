@@ -109,7 +109,13 @@ def everything(code: CodeType) -> list:
 
 
 @pytest.mark.parametrize(
-    "file", ["/tmp/ipykernel_2/456.py", "C:\\T\\ipykernel_9\\1.py", "<ipython-input-3-a1b2>"]
+    "file",
+    [
+        "/tmp/ipykernel_2/456.py",
+        "C:\\T\\ipykernel_9\\1.py",
+        "<ipython-input-3-a1b2>",
+        "/tmp/ipython-input-7.py",
+    ],
 )
 def test_code_of_a_cell_is_the_same_in_every_kernel_and_below_any_comment(file):
     first = settled(code_of("/tmp/ipykernel_1/123.py"))

@@ -39,6 +39,7 @@ def test_a_terminal_sees_the_same_card_and_no_control_characters():
         assert each in seen
     assert "\x1b" not in seen
     assert "empty" not in seen
+    assert next(line for line in seen.splitlines() if "3 of 10" in line).startswith("━")
     assert max(map(len, seen.splitlines())) <= 80
 
 
