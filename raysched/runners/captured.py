@@ -28,8 +28,8 @@ class Captured:
     users: tuple[str, ...]  # the function that names it, then who uses that one, and so on
 
     def __str__(self) -> str:
-        via = "".join(f", used by {user}()" for user in self.users[:-1])
-        return f"the {self.role} {self.name!r}{via}"
+        helpers = ", by ".join(f"{user}()" for user in self.users[:-1])
+        return f"the {self.role} {self.name!r}" + (f" (used by {helpers})" if helpers else "")
 
 
 def captured(function: object, travels: Callable[[FunctionType], bool]) -> Iterator[Captured]:

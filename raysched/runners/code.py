@@ -53,7 +53,7 @@ def pin(function: Callable[..., Any], *, name: str, folder: Path | None = None) 
 def _mind_weight(name: str, weight: int, heaviest: Sequence[tuple[int, Captured]]) -> None:
     what = f"job {name!r} takes along {size(weight)} of data."
     why = "; ".join(
-        f"{each} ({type(each.value).__name__}) weighs {size(n)}" for n, each in heaviest
+        f"{each} weighs {size(n)} ({type(each.value).__name__})" for n, each in heaviest
     )
     fix = "read it inside the function, or pass its path or its day as a parameter."
     if weight > LARGEST:

@@ -178,10 +178,10 @@ def test_what_cannot_travel_from_a_notebook_is_named(cell):
     cell("import threading, os\nlock = threading.Lock()\ntable = os.urandom(12 << 20)")
     cell("def guarded():\n    return lock\n@rs.job(name='a')\ndef a():\n    return guarded()")
     shown = cell.fails("client.deploy(a)")
-    assert "the global 'lock', used by guarded() is of type 'lock'" in shown.error
+    assert "the global 'lock' (used by guarded()) is of type 'lock'" in shown.error
     cell("@rs.job(name='b')\ndef b():\n    return len(table)")
     shown = cell("client.deploy(b);")
-    assert "the global 'table' (bytes) weighs 12.0 MiB" in shown.text
+    assert "the global 'table' weighs 12.0 MiB (bytes)" in shown.text
     cell("client.delete('b')")
 
 

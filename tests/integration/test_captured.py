@@ -26,7 +26,7 @@ def test_more_than_10_mb_of_data_is_warned_of_with_its_largest_variables():
     with pytest.warns(UserWarning, match="job 'heavy' takes along 12.0 MiB of data") as told:
         pin(heavy)
     text = str(told[0].message)
-    assert "the captured variable 'table' (bytes) weighs 12.0 MiB" in text
+    assert "the captured variable 'table' weighs 12.0 MiB (bytes)" in text
     assert text.index("'table'") < text.index("'small'")
     assert "read it inside the function" in text
     assert told[0].filename == __file__
@@ -43,7 +43,7 @@ def test_more_than_64_mib_are_refused_with_the_culprit():
     table = weighing(65)
     with pytest.raises(NotPicklable, match=r"takes along 65\.0 MiB") as raised:
         pin(rs.job(name="heavy")(lambda: table))
-    assert "'table' (bytes) weighs 65.0 MiB" in raised.value.why
+    assert "'table' weighs 65.0 MiB (bytes)" in raised.value.why
 
 
 def test_what_a_helper_uses_is_named_with_the_helper():
@@ -55,5 +55,5 @@ def test_what_a_helper_uses_is_named_with_the_helper():
     def outer():
         return helper()
 
-    with pytest.raises(NotPicklable, match=r"'lock', used by helper\(\), is of"):
+    with pytest.raises(NotPicklable, match=r"'lock' \(used by helper\(\)\) is of"):
         code.pin(outer, name="a")

@@ -185,7 +185,7 @@ def told(function) -> str | None:
 
 def test_what_cannot_travel_is_named_with_its_type_and_who_uses_it():
     assert told(uses_helper) == (
-        "the global 'LOCK', used by helper(), used by deeper() is of type 'lock'"
+        "the global 'LOCK' (used by helper(), by deeper()) is of type 'lock'"
     )
     assert told(uses_config) == (
         "the global 'CONFIG' is of type 'dict': CONFIG['db']['connections'][1] is of type 'lock'"
