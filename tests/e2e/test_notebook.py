@@ -20,7 +20,9 @@ import time
 import raysched as rs
 client = rs.connect(num_cpus=3)
 
-@rs.job(name="steps")
+runs = []
+
+@rs.job(name="steps", overlap="allow")
 def steps(seconds: float = 0.0, n: int = 4):
     me = rs.current()
     for i in range(n):
@@ -34,7 +36,8 @@ client.deploy(steps)
 """
 
 INTERRUPTED = """
-run = client.trigger('steps', seconds=3)
+run = client.trigger('steps', seconds=6)
+runs.append(run)
 try:
     run.{method}()
 except KeyboardInterrupt:
@@ -113,7 +116,12 @@ def test_an_interruption_gets_out_at_once_harms_nothing_and_says_so(cell, method
     assert shown.error.startswith("KeyboardInterrupt")
     assert "the run goes on" in shown.displays[-1][-1]["text/html"]
     assert cell("run.status in ('running', 'queued')").result["text/plain"] == "True"
-    assert cell("run.wait().status").result["text/plain"] == "'succeeded'"
+
+
+def test_the_interrupted_runs_came_to_their_ends(cell):
+    ended = cell("{run.wait().status for run in runs}").result["text/plain"]
+    assert ended == "{'succeeded'}"
+    assert cell("len(runs)").result["text/plain"] == "3"
 
 
 # ------------------------------------------------------------------ from a cell to a schedule
