@@ -278,7 +278,7 @@ class Client:
 
     def logs(self, run_id: str | None = None, since: Since = "24h") -> pd.DataFrame:
         """Return output as a DataFrame, one row a line; of one run, or of all since."""
-        return self._history("logs", since if run_id is None else born(run_id), run_id=run_id)
+        return self._history("logs", since if run_id is None else None, run_id=run_id)
 
     def explain(self, name: DeclaredJob | str) -> dict[str, Any]:
         """Return why a job or a run is where it is: `cause, status, reason, fix` and more.
@@ -339,10 +339,11 @@ class Client:
         for row in self._unfinished(run_id):
             if row["run_id"] == run_id:
                 return plain(row)
-        frame = self._history("runs", born(run_id), run_id=run_id)
-        if frame.empty:
-            raise not_found(run_id)
-        return _plain_row(frame.iloc[-1].to_dict())
+        for since in (born(run_id), None):  # its id may carry a clock that is days ahead
+            frame = self._history("runs", since, run_id=run_id)
+            if not frame.empty:
+                return _plain_row(frame.iloc[-1].to_dict())
+        raise not_found(run_id)
 
     def wait_for(self, run_id: str, timeout_s: float) -> dict[str, Any] | None:
         """Return the row of a run that finishes within `timeout_s` seconds, else None."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from raysched.client import cards
 from raysched.cluster.patience import hurry
+from raysched.core.model import born
 from raysched.core.states import State
 from raysched.errors import RayschedError
 from raysched.show.card import Card
@@ -93,9 +94,10 @@ def brief_card_of_run(run: Run) -> Card:
 
 def last_lines(client: Client, row: Mapping[str, Any], most: int = TAIL) -> list[str]:
     """Return the last lines of a run's output; the newest part of a long one is tried first."""
-    end = row["finished_at"] or datetime.now(UTC)
-    recent = client._history("logs", end - _RECENT, run_id=row["run_id"])
-    frame = recent if len(recent) >= most else client.logs(row["run_id"])
+    run_id, end = row["run_id"], row["finished_at"] or datetime.now(UTC)
+    frame = client._history("logs", end - _RECENT, run_id=run_id)
+    if len(frame) < most:
+        frame = client._history("logs", born(run_id), run_id=run_id)
     ordered = frame.sort_values(["attempt", "line_no"])
     return [str(line) for line in ordered["line"].tail(most)]
 
