@@ -74,6 +74,10 @@ class InvalidParameter(InputError):
     """Raised when a parameter is not one that the job takes, or has no JSON form."""
 
 
+class InvalidCluster(InputError):
+    """Raised when a cluster file is not one that `ray up` takes, or would leave Ray open to all."""
+
+
 class NotPicklable(DeclarationError):
     """Raised when a job's function cannot be sent to a worker; names the culprit."""
 

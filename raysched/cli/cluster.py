@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysched.cli.options import Home, Output, connected, home_of
+from raysched.cli.options import Home, Output, connected, home_of, is_running
 from raysched.cli.output import Format, say, say_next, show_facts
-from raysched.errors import ClusterError, Conflict, NotRunning, RayschedError
+from raysched.errors import ClusterError, Conflict, InvalidParameter, NotRunning, RayschedError
 
 if TYPE_CHECKING:
     from raysched.client import Client
 
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="[CLUSTER.YAML]", help="A cluster file of `ray up`; here, if left out."),
+]
+
 
 def up(
+    file: File = None,
+    *,
     home: Home = None,
     num_cpus: Annotated[
         int | None, typer.Option(min=0, help="CPUs that jobs may take; all, if left out.")
@@ -24,46 +31,132 @@ def up(
     num_gpus: Annotated[
         int | None, typer.Option(min=0, help="GPUs that jobs may take; all, if left out.")
     ] = None,
+    state_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RAYSCHED_STATE_URL",
+            help="A PostgreSQL database for the state; a file in the home, if left out.",
+        ),
+    ] = None,
+    renew: Annotated[
+        bool,
+        typer.Option("--renew", help="Replace a scheduler that runs other code than is installed."),
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Restart the Ray of the cluster file; what runs is lost."),
+    ] = False,
 ) -> None:
-    """Start Ray and the scheduler here.
+    """Start Ray and the scheduler here, or on the cluster that a file describes.
 
-    Harmless if they run already. With RAY_ADDRESS set, the scheduler is started on that
-    cluster instead.
+    Harmless if they run already. Here: on a node of a cluster, and with RAY_ADDRESS set, the
+    scheduler is started on that cluster instead. With a file: `ray up --no-restart`, so that
+    running work goes on, and then the scheduler on its head.
     """
+    if file is not None:
+        from raysched.cli import launch
+
+        _refuse_beside_file(home=home, num_cpus=num_cpus, num_gpus=num_gpus, state_url=state_url)
+        launch.up(file, restart=restart)
+        return
+    if restart:
+        raise InvalidParameter(
+            "--restart needs a cluster file.", fix="here, use `raysched down` and `raysched up`."
+        )
+    _up_here(home, num_cpus=num_cpus, num_gpus=num_gpus, state_url=state_url, renew=renew)
+
+
+def _up_here(
+    home: Path | None,
+    *,
+    num_cpus: int | None,
+    num_gpus: int | None,
+    state_url: str | None,
+    renew: bool,
+) -> None:
     from raysched.client.connect import connect
 
-    place = home_of(home)
+    named = None if home is None else home_of(home)
     try:
-        client, started = connect(place, start=False), False
+        client = connect(named, start=False)
     except NotRunning:
-        say(f"starting Ray and the scheduler for {place} ...", "dim")
-        client, started = connect(place, num_cpus=num_cpus, num_gpus=num_gpus), True
-    if started:
+        say(f"starting the scheduler for {home_of(home)}, and Ray if there is none ...", "dim")
+        client = connect(named, num_cpus=num_cpus, num_gpus=num_gpus, state_url=state_url)
         say(f"the scheduler is up: epoch {client.status()['epoch']}, home {client.home}")
+        say_next("deploy", "jobs/")
+        return
+    if renew and _is_outdated(client):
+        client = _renewed(client)
+        say(f"the scheduler runs the code that is installed: epoch {client.status()['epoch']},")
+        say(f"home {client.home}; the runs under way go on.")
     else:
         say(f"the scheduler is up already: home {client.home}; nothing was changed.")
         if num_cpus is not None or num_gpus is not None:
             say("its CPUs and GPUs stay as they are: `raysched down` first to change them.")
-    say_next("deploy", "jobs/") if started else say_next("status")
+    say_next("status")
+
+
+def _refuse_beside_file(**options: object) -> None:
+    set_for_here = [name for name in options if os.environ.get(f"RAYSCHED_{name.upper()}")]
+    given = [name for name, value in options.items() if value is not None]
+    given = [name for name in given if name not in set_for_here]
+    if given:
+        raise InvalidParameter(
+            f"--{given[0].replace('_', '-')} does not go with a cluster file.",
+            why="there the file says what the nodes run.",
+            fix="write it into the file, beside `raysched up` in head_start_ray_commands.",
+        )
+
+
+def _is_outdated(client: Client) -> bool:
+    from raysched.cluster.installed import code_hash
+
+    return bool(client.status().get("code") != code_hash())
+
+
+def _renewed(client: Client) -> Client:
+    """Replace the scheduler by one of a new process, which loads the code that is installed.
+
+    A restart of the actor would not do: Ray may give it a worker that has the old code loaded.
+    If this process dies in between, no scheduler runs, nothing is lost, and the next
+    `raysched up` starts one on the home that the cluster remembers.
+    """
+    from raysched.client.connect import connect
+    from raysched.cluster.handle import SchedulerHandle
+
+    home, state_url = client.home, client.status()["state_url"]
+    SchedulerHandle.find().stop()
+    return connect(home, state_url=state_url)
 
 
 def down(
+    file: File = None,
     home: Home = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also while runs are under way; they become lost.")
     ] = False,
+    with_ray: Annotated[
+        bool,
+        typer.Option("--with-ray", help="A Ray that is not ours is stopped next: spare its runs."),
+    ] = False,
 ) -> None:
     """Seal the history and stop what `up` started.
 
-    That is the scheduler and the Ray of this home. Where nothing runs there is nothing to
-    do, and that is a success. A Ray that RAY_ADDRESS names is left running, and so are its
-    runs; only the scheduler is stopped.
+    That is the scheduler and the Ray of this home, or the cluster that a file describes
+    (`ray down`). Where nothing runs there is nothing to do, and that is a success. A Ray that
+    RAY_ADDRESS names, and the cluster that this machine is a node of, are left running, and
+    so are their runs; only the scheduler is stopped.
     """
+    if file is not None:
+        from raysched.cli import launch
+
+        launch.down(file, force=force)
+        return
     from raysched.cluster import local
 
     place = home_of(home)
     own = local.find(place) is not None and not os.environ.get("RAY_ADDRESS")
-    if not own and not os.environ.get("RAY_ADDRESS"):
+    if not own and not is_running(home):
         say(f"nothing is running for {place}.")
         return
     try:
@@ -73,7 +166,7 @@ def down(
         say("database, and is sealed when it is up again.")
         client = None
     if client is not None:
-        _refuse_while_busy(client, own and not force)
+        _refuse_while_busy(client, (own or with_ray) and not force)
         _seal(client)
     if own:
         disconnect()
@@ -84,7 +177,8 @@ def down(
 
         SchedulerHandle.find().stop()
         say("stopped the scheduler; Ray and the runs under way go on.")
-    say_next("runs")
+    if not with_ray:
+        say_next("runs")
 
 
 def _refuse_while_busy(client: Client, refuse: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -68,27 +67,28 @@ def connected(home: Path | None) -> Client:
     if not is_running(home):  # at once, without the second that it takes to import Ray
         raise NotRunning(
             f"no scheduler is running for {home_of(home)}.",
-            why="neither RAY_ADDRESS nor a record in the home names a Ray that is alive.",
+            why="neither RAY_ADDRESS nor a record in the home names a Ray that is alive, and no "
+            "cluster with raysched on it has this machine as a node.",
             fix="run `raysched up`.",
         )
     from raysched.client.connect import connect
 
-    # Where RAY_ADDRESS names a cluster, its scheduler knows its home; a default of ours does not.
+    # A cluster's scheduler knows its home; a default of ours does not.
     return connect(home and home_of(home), start=False)
 
 
 def is_running(home: Path | None) -> bool:
-    """Whether the Ray that was started for a home is alive, or another one is named."""
-    from raysched.cluster import local
+    """Whether there is a Ray for a home: its own, one that is named, or this node's cluster."""
+    from raysched.client.connect import find_ray
 
-    return local.find(home_of(home)) is not None or bool(os.environ.get("RAY_ADDRESS"))
+    return find_ray(home and home_of(home)) is not None
 
 
 def history_of(home: Path | None) -> Archive:
     """Return what answers about the past: the files of a home; a scheduler need not run.
 
-    Only where RAY_ADDRESS names a cluster is its scheduler asked where the home is, and
-    if that is not seen from here, the files are read beside it.
+    Only on a cluster is its scheduler asked where the home is, and is not seen from here,
+    the files are read beside it.
 
     Raises:
         NotFound: there is no such home.
@@ -99,7 +99,7 @@ def history_of(home: Path | None) -> Archive:
     place = home_of(home)
     if local.find(place) is not None:
         return FileArchive(place)
-    if os.environ.get("RAY_ADDRESS"):
+    if is_running(home):
         try:
             return connected(home).archive
         except ClusterError:

@@ -133,8 +133,22 @@ class SchedulerHandle:
         return DistantArchive(ArchivistHandle(self).call)
 
     def stop(self) -> None:
-        """End the scheduler for good; running work goes on, and a later one adopts it."""
+        """End the scheduler for good; running work goes on, and a later one adopts it.
+
+        Returns when its name is free, so that another one can take it.
+
+        Raises:
+            ClusterError: it does not go.
+        """
         ray.kill(self._actor, no_restart=True)
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            try:
+                ray.get_actor(SCHEDULER, namespace=NAMESPACE)
+            except ValueError:
+                return
+            time.sleep(_AGAIN_S)
+        raise ClusterError("the scheduler does not end.", fix="see `raysched status`.")
 
     def _give_up(self, error: Exception, until: float) -> None:
         if time.monotonic() > until:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from raysched.cluster import token
 from raysched.errors import ClusterError, NotRunning
 
 _RECORD = "ray.json"
@@ -64,7 +64,14 @@ def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = Non
     token_path = _new_token(home)
     temp_dir = _temp_dir()
     log = home / "ray.log"
-    command = [_ray(), "start", "--head", "--block", "--port=0", "--node-ip-address=127.0.0.1"]
+    command = [
+        ray_program(),
+        "start",
+        "--head",
+        "--block",
+        "--port=0",
+        "--node-ip-address=127.0.0.1",
+    ]
     command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={temp_dir}"]
     command += [f"--num-cpus={num_cpus}"] if num_cpus is not None else []
     command += [f"--num-gpus={num_gpus}"] if num_gpus is not None else []
@@ -75,7 +82,7 @@ def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = Non
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**_environment(), **authentication(token_path)},
+            env={**_environment(), **token.environment(token_path)},
         )
     try:
         record = LocalRay(
@@ -128,34 +135,20 @@ def _is_raylet(process: psutil.Process) -> bool:
         return False
 
 
-def authentication(token_path: str) -> dict[str, str]:
-    """Return the environment in which Ray demands, and shows, the token in a file."""
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token_path}
-
-
 def authenticate(record: LocalRay) -> None:
     """Make this process show the token of a Ray that `start` has made."""
-    os.environ.update(authentication(record.token_path))
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-
-    # Ray read its environment when it was imported, and keeps the first token that it used.
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    token.show_that_of(record.token_path)
 
 
 def _new_token(home: Path) -> str:
-    """Return the path of a new token that only this user can read.
-
-    Without one, whoever reaches a port of Ray's executes code (CVE-2023-48022).
-    """
     path = home / "ray.token"
     path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32))
+    token.create(path)
     return str(path)
 
 
-def _ray() -> str:
+def ray_program() -> str:
+    """Return the path of the `ray` command that belongs to this interpreter."""
     beside = Path(sys.executable).with_name("ray")
     return str(beside) if beside.exists() else shutil.which("ray") or "ray"
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import ray
 
-from raysched.cluster import archivist, nodes, probe
+from raysched.cluster import archivist, beacon, installed, nodes, probe
 from raysched.cluster.mail import open_report, unbag
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
@@ -58,6 +58,7 @@ class Scheduler:
         sys.setswitchinterval(SWITCH_S)
         self._home = home
         self._state_url = state_url
+        self._code = installed.code_hash()  # what was loaded now, whatever is installed later
         self._clock = SystemClock()
         self._history = History(home)
         self._store = SqlStore(state_url or f"{home}/state.db", self._clock)
@@ -76,6 +77,7 @@ class Scheduler:
         )
         self._launcher = RemoteLauncher(home, tell=self._driver.submit, code=self._store.code)
         self._driver.start()
+        beacon.light(beacon.Beacon(home=home, state_url=state_url))
         threading.Thread(
             target=self._seal_for_ever, args=(seal_every_s,), name="raysched-sealer", daemon=True
         ).start()
@@ -98,7 +100,7 @@ class Scheduler:
         return await asyncio.to_thread(self._store.code, code_hash)
 
     async def where(self) -> dict[str, Any]:
-        """Return where this scheduler runs and what it keeps: home, database, node, process."""
+        """Return where this scheduler runs, what it keeps, and which code it has loaded."""
         return {
             "home": self._home,
             "state_url": self._state_url,
@@ -106,6 +108,7 @@ class Scheduler:
             "pid": os.getpid(),
             "versions": probe.versions(),
             "now": time.time(),
+            "code": self._code,
         }
 
     async def word(self) -> str:
