@@ -35,6 +35,8 @@ SHELL = """
         print(json.dumps(eval(line), default=str), flush=True)
 """
 
+pytestmark = pytest.mark.timeout(400)  # 45 s each on two cores that have nothing else to do
+
 
 @pytest.fixture(autouse=True)
 def _possible():
