@@ -94,12 +94,12 @@ def _start_scheduler(
     """
     import ray
 
-    from raysched.cluster import beacon
+    from raysched.cluster import mark
     from raysched.cluster.handle import SEAL_EVERY_S, SchedulerHandle
 
     named = home is not None or bool(os.environ.get("RAYSCHED_HOME"))
     place = str(default_home() if home is None else Path(home).absolute())
-    last = beacon.read(ray.get_runtime_context().gcs_address)
+    last = mark.read(ray.get_runtime_context().gcs_address)
     if last is not None and (not named or last.home == place):
         place, state_url = last.home, state_url or last.state_url
     return SchedulerHandle.start(

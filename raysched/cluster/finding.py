@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from raysched.cluster import beacon, local, token
+from raysched.cluster import local, mark, token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +48,12 @@ def find(home: Path, *, named: bool, address: str | None = None) -> FoundRay | N
 
 
 def _around(home: Path, *, named: bool) -> FoundRay | None:
-    address = beacon.recorded()
-    if address is None or not beacon.answers(address):
+    address = mark.recorded()
+    if address is None or not mark.answers(address):
         return None
     token.forget()
     token.show()
-    mark = beacon.read(address)
-    if mark is None or (named and Path(mark.home) != home):
+    found = mark.read(address)
+    if found is None or (named and Path(found.home) != home):
         return None
     return FoundRay(address=address)

@@ -21,7 +21,7 @@ from typing import Any
 
 import ray
 
-from raysched.cluster import archivist, beacon, installed, nodes, probe
+from raysched.cluster import archivist, installed, mark, nodes, probe
 from raysched.cluster.mail import open_report, unbag
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
@@ -77,7 +77,7 @@ class Scheduler:
         )
         self._launcher = RemoteLauncher(home, tell=self._driver.submit, code=self._store.code)
         self._driver.start()
-        beacon.light(beacon.Beacon(home=home, state_url=state_url))
+        mark.leave(mark.Mark(home=home, state_url=state_url))
         threading.Thread(
             target=self._seal_for_ever, args=(seal_every_s,), name="raysched-sealer", daemon=True
         ).start()

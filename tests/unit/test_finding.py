@@ -7,7 +7,7 @@ import socket
 import psutil
 import pytest
 
-from raysched.cluster import beacon, finding
+from raysched.cluster import finding, mark
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_a_cluster_that_does_not_answer_is_none(record, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     record(f"127.0.0.1:{port}")
-    assert beacon.recorded() == f"127.0.0.1:{port}"
+    assert mark.recorded() == f"127.0.0.1:{port}"
     assert finding.find(tmp_path / "other", named=False) is None
 
 
@@ -80,9 +80,9 @@ def test_a_record_that_is_another_users_or_a_link_does_not_count(record, tmp_pat
     path = record("127.0.0.1:1")
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    assert beacon.recorded() is None
+    assert mark.recorded() is None
     if os.getuid() != 0:
         pytest.skip("only root can give a file away")
     path.unlink()
     os.chown(record("127.0.0.1:1"), 12345, 12345)
-    assert beacon.recorded() is None
+    assert mark.recorded() is None

@@ -15,27 +15,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _NAMESPACE = b"raysched"
-_KEY = b"beacon"
+_KEY = b"mark"
 _KNOCK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beacon:
+class Mark:
     """Where the scheduler of a cluster keeps, or kept, its home and its state."""
 
     home: str
     state_url: str | None
 
 
-def light(beacon: Beacon) -> None:
+def leave(mark: Mark) -> None:
     """Mark the cluster that this process is connected to; it lasts as long as the cluster."""
     from ray.experimental import internal_kv
 
-    text = json.dumps(asdict(beacon)).encode()
+    text = json.dumps(asdict(mark)).encode()
     internal_kv._internal_kv_put(_KEY, text, overwrite=True, namespace=_NAMESPACE)
 
 
-def read(address: str) -> Beacon | None:
+def read(address: str) -> Mark | None:
     """Return the mark of the cluster at this address; None if it has none or cannot be asked.
 
     It is asked with the token that this process shows. Where nothing `answers`, this takes 40 s.
@@ -45,7 +45,7 @@ def read(address: str) -> Beacon | None:
     with suppress(Exception):  # another version of Ray, or one that wants another token
         client = GcsClient(address=address)
         text = client.internal_kv_get(_KEY, _NAMESPACE, timeout=_KNOCK_S)
-        return None if text is None else Beacon(**json.loads(text))
+        return None if text is None else Mark(**json.loads(text))
     return None
 
 
