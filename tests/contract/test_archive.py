@@ -6,18 +6,22 @@ import pickle
 from datetime import datetime, timedelta
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pyarrow import ipc
 from samples import START, deployed, finished, run, version
 
 from raysched.core.ports import Changes
+from raysched.core.records import run_row
 from raysched.core.states import State
 from raysched.errors import InputError, StoreError
-from raysched.store import query, results
+from raysched.store import layout, query, reader, results, stream
 from raysched.store.archive import FileArchive, Question
 from raysched.store.desk import Desk
 from raysched.store.distant import DistantArchive
 from raysched.store.history import History
+from raysched.store.home import open_home
+from raysched.store.schema import schema_of, to_table
 from raysched.store.sealer import Sealer
 from raysched.store.sql import SqlStore
 from raysched.testing.clock import FakeClock
@@ -168,7 +172,7 @@ def test_a_result_is_read_as_it_was_written(home, archive):
 
 @pytest.mark.parametrize(
     "path",
-    ["../state.db", "state.db", "/etc/passwd", "results/tick/../../state.db", "results/tick/x.sh",
+    ["../state.db", "state.db", "/nowhere/x", "results/tick/../../state.db", "results/tick/x.sh",
      ".staging/results/tick/x#1.tmp", "", "\0", "results/tick/gone.parquet"],
 )  # fmt: skip
 def test_nothing_but_a_result_is_read(home, archive, path):
@@ -183,6 +187,41 @@ def test_a_result_that_is_a_link_is_not_followed(home, archive, tmp_path):
     (home / path).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreError), archive.holding(path) as here:
         results.read_result(here, path)
+
+
+@pytest.mark.parametrize("path", ["elsewhere/x", "results/x.parquet", "results/tick/a/x.parquet"])
+def test_a_path_is_judged_before_anything_is_written_or_asked_for_it(path):
+    def never(method, *arguments):
+        raise AssertionError("the desk is asked")
+
+    with pytest.raises(StoreError, match="no path of one"), DistantArchive(never).holding(path):
+        pass
+
+
+# -- what of the files is read
+
+
+def test_a_question_about_one_run_takes_no_more_than_its_rows_from_a_file(store, home):
+    fill(store, home)
+    place = open_home(home)
+    wanted = reader.wanted("logs", schema_of("logs").empty_table(), run_id="tick@1-1")
+    days = layout.days(place, "logs")
+    rows = [len(b) for day in days for b in stream._of_day(place, "logs", day, wanted.pushed)]
+    assert sum(rows) == 2
+
+
+def in_batches(*asked, **filters):
+    return pa.Table.from_batches(stream.batches(*asked, **filters), schema_of("runs"))
+
+
+@pytest.mark.parametrize("read", [reader.read, in_batches])
+def test_a_run_that_the_database_still_shows_as_queued_is_what_its_file_says(store, home, read):
+    queued = to_table("runs", [run_row(run(TICK, "tick@1"), TICK.spec)])
+    store.commit(finished(TICK, ["tick@1"]))
+    seal(store, home)
+    place = open_home(home)
+    assert read(place, "runs", unsealed=queued, status="queued").num_rows == 0
+    assert read(place, "runs", unsealed=queued, status="succeeded").num_rows == 1
 
 
 # -- pieces

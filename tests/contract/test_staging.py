@@ -186,6 +186,25 @@ def test_a_full_disk_is_said_to_the_writer_and_the_part_that_fitted_is_removed(h
     assert staged(home) == []
 
 
+def test_the_dock_itself_keeps_no_file_that_the_disk_refused(home, monkeypatch):
+    arriving = Dock(home)
+    arriving.take(KEY, MINE, Piece(0, b"abc"))
+
+    def refuse(fd, data, offset):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with pytest.raises(StoreError, match="Input/output error"):
+        arriving.take(KEY, MINE, Piece(3, b"def"))
+    assert staged(home) == []
+
+
+def test_whatever_is_written_at_once_leaves_in_pieces_of_their_size(home):
+    block = os.urandom(3 * PIECE_BYTES + 1)
+    shipped(home).stage(MINE, lambda file: file.write(block))
+    assert home.read_bytes(MINE) == block
+
+
 # -- what the dock refuses
 
 TOKEN = "0123456789abcdef" * 2
@@ -201,7 +220,7 @@ MINE = f"{results.STAGED}/{results.owned_by(JOB, RUN, 1)}.{TOKEN}.ipynb.tmp"
         MINE.replace(".tmp", ".parquet"),
         MINE.replace("ipynb", "sh"),
         MINE.replace(TOKEN, "x"),
-        "/etc/passwd",
+        "/nowhere/x",
         "../../x",
         f"{STAGING}/../results/etl/x",
         "results/etl/x.parquet",
