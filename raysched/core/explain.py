@@ -17,8 +17,9 @@ from raysched.core.dispatch import Wait
 from raysched.core.model import NODE_DIED, Decision, Run, Tried
 from raysched.core.slots import JobView, next_due
 from raysched.core.states import State
+from raysched.show.text import instant
 from raysched.spec.job import JobSpec
-from raysched.spec.units import iso, local_time
+from raysched.spec.units import iso
 
 _SHOWN = 3  # runs of a job, or earlier attempts of a run, that a reason names
 
@@ -307,7 +308,7 @@ def _causes_of_job(
     if room and not runs and room.cause in WANTING:
         found.append((room.cause, room.reason, room.fix))
     if slot is not None:
-        at = local_time(slot, view.spec.timezone)
+        at = instant(slot, view.spec.timezone)
         found.append((Cause.NOT_DUE, f"its next slot is {at}", None))
     elif not view.spec.schedules:
         fix = f"client.trigger({name!r}), or `raysched trigger {name}`."
@@ -327,7 +328,7 @@ def with_last_slot(job: Explanation, rows: Sequence[Mapping[str, Any]]) -> Expla
     if last is None or last["decision"] == Decision.FIRED:
         return job
     first, until = last["slot"], last["last_slot"] or last["slot"]
-    at = local_time(until, job.timezone or "UTC")
+    at = instant(until, job.timezone or "UTC")
     which = f"slot, {at}, was" if first == until else f"slots, up to {at}, were"
     why = f": {last['reason']}" if last["reason"] else ""
     return replace(

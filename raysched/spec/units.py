@@ -10,7 +10,6 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from zoneinfo import ZoneInfo
 
 from raysched.errors import InvalidUnit
 
@@ -193,14 +192,6 @@ def from_us(us: int) -> datetime:
 def iso(moment: datetime) -> str:
     """Return the shortest exact ISO form in UTC: `2026-11-22T06:00:00Z`."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
-
-
-def local_time(moment: datetime, zone: str = "UTC") -> str:
-    """Return an instant as a zone's wall clock shows it: `2026-11-22 06:00:00 EST`."""
-    here = moment.astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
-    name = here.tzname() or zone
-    # Many zones have no other name than their offset, which reads like part of the time.
-    return f"{here:%Y-%m-%d %H:%M:%S} {f'UTC{name}' if name[0] in '+-' else name}"
 
 
 def spell(length: timedelta) -> str:

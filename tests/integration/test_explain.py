@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 import raysched as rs
-from raysched.cluster import local
+from raysched.cluster import local, nodes
 from support import until
 
 
@@ -71,6 +71,12 @@ def reader(client, node, marks):
 
     client.deploy(reader)
     return reader
+
+
+def test_only_an_autoscaler_that_manages_nodes_is_one():
+    assert nodes.autoscales({"node_type_mapping": {"a1": "ray.head.default", "b2": "gpu"}})
+    assert not nodes.autoscales({"node_type_mapping": {"a1": "node_a1", "b2": "node_b2"}})
+    assert not nodes.autoscales({"node_type_mapping": None})
 
 
 def test_what_a_busy_node_could_hold_is_told_apart_from_what_none_ever_will(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysched.core import slots
+from raysched.core.causes import Cause
 from raysched.core.model import Decision
 from raysched.core.slots import MOST_QUEUED, ON_TIME, JobView, counted_from, next_due, settle
 from raysched.spec.job import JobSpec
@@ -127,6 +128,7 @@ def test_every_due_slot_gets_exactly_the_verdict_that_the_policies_say(
     for verdict in verdicts:
         covered = [slot for slot in expected if verdict.slot <= slot <= verdict.last_slot]
         assert {verdict.slot, verdict.last_slot} <= set(covered)
+        assert (verdict.cause is None) == (verdict.decision is FIRED)
         found |= dict.fromkeys(covered, verdict.decision)
         assert verdict.reason or verdict.decision is FIRED
     assert found == expected
@@ -245,3 +247,27 @@ def test_an_after_end_schedule_counts_from_now_when_its_slot_made_no_run():
 )
 def test_otherwise_it_counts_from_the_end_of_the_last_run(job):
     assert counted_from(job, START + timedelta(minutes=9)) == START
+
+
+CAUSES = {
+    "paused": ({"pause": "note"}, timedelta(0), Cause.PAUSED),
+    "overlap": ({"unfinished": ("a",)}, timedelta(0), Cause.OVERLAP),
+    "crowd": (
+        {"unfinished": A_CROWD, "overlap": Overlap.QUEUE},
+        timedelta(0),
+        Cause.QUEUE_LIMIT,
+    ),
+    "crowd, catching up": (
+        {"unfinished": A_CROWD, "catchup": Catchup.ALL},
+        timedelta(minutes=5),
+        Cause.QUEUE_LIMIT,
+    ),
+    "too late": ({"misfire_grace": timedelta(seconds=1)}, timedelta(minutes=5), Cause.MISFIRE),
+    "no catch-up": ({"catchup": Catchup.NONE}, timedelta(minutes=5), Cause.MISFIRE),
+}
+
+
+@pytest.mark.parametrize(("options", "late", "cause"), CAUSES.values(), ids=CAUSES)
+def test_a_slot_that_does_not_fire_bears_its_cause(options, late, cause):
+    job = view(every("1h"), **options)
+    assert {each.cause for each in settle(job, START + timedelta(hours=1) + late)} == {cause}
