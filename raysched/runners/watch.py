@@ -328,7 +328,8 @@ def sweep(directory: Path) -> None:
 
 def _await_writer(directory: Path, mark: bytes) -> None:
     deadline = time.monotonic() + LAST_WORDS_WAIT_S
-    for path in directory.glob("*.sock"):
+    # Guards' sockets bear pids. A launcher listens here, too, and would never answer.
+    for path in directory.glob("[0-9]*.sock"):
         with suppress(OSError), _connected(path) as sock:
             sock.settimeout(max(0.01, deadline - time.monotonic()))
             sock.sendall(wire.frame(Kind.AWAIT, body=wire.pack_stop(mark)), socket.MSG_NOSIGNAL)

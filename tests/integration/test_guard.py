@@ -238,6 +238,17 @@ def test_a_worker_that_ends_without_a_word_keeps_its_lines(worker, death, code):
     assert sorted(texts(w.last_words().lines)) == ["b", "err", "out"]
 
 
+def test_nobody_but_guards_is_asked_for_last_words(directory):
+    directory.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as launcher:
+        launcher.bind(str(directory / "launcher-1a2b.sock"))
+        launcher.listen()
+        launcher.setblocking(False)
+        assert last_words(directory, "nobody#1") is None
+        with pytest.raises(BlockingIOError):
+            launcher.accept()
+
+
 def test_last_words_are_given_once_and_only_for_their_key(worker, directory):
     w = worker("watch(); print('x'); os._exit(1)")
     w.end()
