@@ -85,6 +85,12 @@ def test_without_a_tagged_cell_there_are_no_parameters(declare):
         declare(code("region = 'EU'"), params={"region": "US"})
 
 
+def test_a_text_cell_with_the_tag_gives_no_parameters(declare):
+    tagged = {**text("region = 'EU'"), "metadata": {"tags": ["parameters"]}}
+    assert declare(tagged, code("1")).spec.signature.names == ()
+    assert declare(tagged, PARAMETERS).spec.signature.names == ("region", "day", "n")
+
+
 def test_a_parameter_that_the_notebook_does_not_have_is_refused_with_the_nearest(declare):
     with pytest.raises(InvalidParameter, match="write 'region'"):
         declare(PARAMETERS, params={"regoin": "US"})
