@@ -112,7 +112,10 @@ class SchedulerHandle:
                 fix="call rs.connect() again.",
             )
         # Of a future, since ray.get notices an interruption only within a second.
-        future = getattr(self._actor, method).remote(*arguments).future()
+        try:
+            future = getattr(self._actor, method).remote(*arguments).future()
+        except (AttributeError, TypeError) as error:  # it has no such question, or another
+            raise _broken(error) from error
         if not wait([future], limit).done:
             raise self._gone(TimeoutError(f"no answer within {limit:g}s"))
         return future.result()
@@ -183,8 +186,8 @@ class ArchivistHandle:
         return self._found.call(method, *arguments)
 
 
-def _broken(error: ray.exceptions.RayTaskError) -> ClusterError:
-    """Return what to tell of an answer that is a traceback: mostly, versions that differ."""
+def _broken(error: Exception) -> ClusterError:
+    """Return what to tell of a question that was not understood: mostly, versions differ."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ClusterError(
         "the scheduler could not answer.",

@@ -73,7 +73,7 @@ class Book:
             raise NotFound(
                 f"there is no job {name[:100]!r}.",
                 why=f"{len(self.jobs)} jobs are deployed.",
-                fix="look at client.jobs(), or deploy it.",
+                fix="see `raysched jobs` or client.jobs(), or deploy it.",
             ) from None
 
     def put_job(self, record: JobRecord) -> None:

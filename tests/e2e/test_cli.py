@@ -17,6 +17,8 @@ import ray
 
 from raysched.cli import main
 from raysched.cli.demo.cleanup import end, processes
+from raysched.cluster.handle import SchedulerHandle
+from raysched.errors import ClusterError
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -168,6 +170,16 @@ def test_the_doctor_finds_a_healthy_cluster_healthy_and_a_readable_token_not(cli
         assert f"chmod 600 {token}" in cli("doctor", code=1)
     finally:
         token.chmod(0o600)
+
+
+def test_a_scheduler_of_another_version_is_told_from_one_that_is_gone(cli):
+    cli("status")  # joins the cluster
+    handle = SchedulerHandle.find()
+    for question in (("of_another_version",), ("tell",)):
+        with pytest.raises(ClusterError) as raised:
+            handle.call(*question)
+        assert "raysched doctor" in raised.value.fix
+    assert cli.json("status")["state"] == "running"
 
 
 def test_a_plan_changes_nothing_and_a_deploy_does_what_it_said(cli):

@@ -204,6 +204,14 @@ def test_what_a_fact_means(check, facts, level, evidence):
     assert bool(finding.fix) == (level in ("warn", "fail"))
 
 
+def test_a_scheduler_that_does_not_understand_is_to_be_started_again():
+    problem = "the scheduler could not answer. too many positional arguments"
+    finding = checks.scheduler(of(scheduler=None, scheduler_problem=problem))
+    assert finding.evidence == problem
+    assert "another version" in finding.fix
+    assert "`raysched down`, `raysched up`" in finding.fix
+
+
 # --- real parts that are broken
 
 

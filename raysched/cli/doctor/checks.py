@@ -163,7 +163,10 @@ def scheduler(facts: Facts) -> Finding:
     name, found = "scheduler", facts.scheduler
     if found is None:
         if facts.scheduler_problem:
-            fix = "run `raysched up`; Ray's logs of the actor may say more."
+            fix = (
+                "run `raysched up`; one that runs another version of raysched is to be started "
+                "again: `raysched down`, `raysched up`."
+            )
             return _fail(name, facts.scheduler_problem, fix)
         return _unknown(name, "there is no Ray")
     told = f"answers; epoch {found.epoch}, process {found.pid}, home {found.home}"

@@ -202,7 +202,9 @@ def scheduler(facts: Facts, home: Path) -> Facts:
         with hurry(_ANSWER_S):
             return replace(_joined(facts), scheduler=_asked(_client(home)))
     except RayschedError as error:
-        return replace(_joined(facts), scheduler_problem=error.what)
+        return replace(
+            _joined(facts), scheduler_problem=" ".join(filter(None, (error.what, error.why)))
+        )
     except Exception as error:  # Ray raises what it likes
         said = " ".join(str(error).split())[:300]
         return replace(facts, cluster=replace(found, problem=f"{type(error).__name__}: {said}"))
