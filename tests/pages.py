@@ -249,7 +249,7 @@ def unlike(shown: list[str], printed: str) -> str | None:
         wanted = loose(line.replace("…", "..."))
         if not wanted.strip(". "):
             continue
-        pattern = re.compile(re.escape(wanted).replace(r"\.\.\.", ".*"))
+        pattern = re.compile(re.sub(r"(\\ )?\\\.\\\.\\\.(\\ )?", ".*", re.escape(wanted)))
         if not any(pattern.search(each) for each in rest):
             return line
     return None

@@ -55,7 +55,7 @@ def find(home: Path) -> LocalRay | None:
 
 
 def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = None) -> LocalRay:
-    """Start a Ray head on the loopback interface and wait until it takes calls.
+    """Start a Ray head that demands a token, and wait until it takes calls.
 
     Raises:
         ClusterError: it does not come up; says where its log is.
@@ -95,7 +95,7 @@ def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = Non
         _write(home / _RECORD, record)
     except BaseException:  # also an interruption: without its record nobody could end it
         _end(psutil.Process(process.pid))
-        shutil.rmtree(temp_dir, ignore_errors=True)
+        _remove(temp_dir)
         raise
     return record
 
@@ -111,7 +111,7 @@ def stop(home: Path) -> None:
         raise NotRunning(f"no Ray is running for {home}.", why="it has no record of a live one.")
     _end(psutil.Process(record.pid))
     (home / _RECORD).unlink(missing_ok=True)
-    shutil.rmtree(record.temp_dir, ignore_errors=True)
+    _remove(record.temp_dir)
 
 
 def _end(supervisor: psutil.Process) -> None:
@@ -159,8 +159,17 @@ def _environment() -> dict[str, str]:
 
 
 def _temp_dir() -> str:
-    """Return a new short folder: Ray puts Unix sockets deep below it, and those have 107 bytes."""
-    return tempfile.mkdtemp(prefix="rs-ray-")
+    """Return a new short path: Ray puts Unix sockets deep below it, and those have 107 bytes.
+
+    Ray opens its own folder to everybody; the one around it is this user's alone.
+    """
+    return str(Path(tempfile.mkdtemp(prefix="rs-ray-")) / "r")
+
+
+def _remove(temp_dir: str) -> None:
+    folder = Path(temp_dir)
+    around = folder.parent if folder.parent.name.startswith("rs-ray-") else folder
+    shutil.rmtree(around, ignore_errors=True)
 
 
 def _wait_for_address(process: subprocess.Popen[bytes], temp_dir: Path, log: Path) -> str:

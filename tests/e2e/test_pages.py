@@ -22,7 +22,8 @@ from raysched.cluster import local
 pytestmark = pytest.mark.timeout(300)
 
 PAGES = [page for page in pages.pages() if pages.needs_cluster(page)]
-PAGES.sort(key=lambda page: page != "docs/tutorial.md")  # it is the one that starts and ends Ray
+TUTORIAL = "docs/tutorial.md"
+PAGES.sort(key=lambda page: page != TUTORIAL)  # it is the one that starts and ends Ray
 
 THEN = {
     "README.md": """
@@ -68,9 +69,18 @@ def reader(tmp_path_factory, engine):
         local.stop(folder / "raysched")
 
 
+@pytest.fixture(scope="module")
+def cluster(reader):
+    """A scheduler that is up, for all pages but the one that starts it itself."""
+    program = Path(sys.executable).with_name("raysched")
+    subprocess.run([program, "up"], env=reader[1], check=True, capture_output=True, timeout=120)
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_does_what_it_says(reader, page):
+def test_a_page_does_what_it_says(reader, page, request):
     folder, env = reader
+    if page != TUTORIAL:
+        request.getfixturevalue("cluster")
     options = ["--folder", str(folder / Path(page).stem), "--then", THEN.get(page, "")]
     if "DOCKER_HOST" not in env:
         assert not os.environ.get("CI"), "there is no Docker engine"

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 import raysched as rs
+from raysched.cluster import local
 from raysched.errors import (
     Conflict,
     InvalidParameter,
@@ -441,3 +442,9 @@ def dead(pid):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def test_the_files_of_a_ray_of_our_own_are_this_users_alone(client):
+    around = Path(local.find(client.home).temp_dir).parent
+    assert around.stat().st_mode & 0o777 == 0o700
+    assert (client.home / "ray.token").stat().st_mode & 0o777 == 0o600

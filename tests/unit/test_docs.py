@@ -36,7 +36,7 @@ from raysched.spec.options import Options
 from raysched.spec.sandbox import CAPABILITIES
 from raysched.spec.units import duration
 from raysched.store.schema import DATASETS, INSTANT
-from raysched.testing import Act, World, plugin
+from raysched.testing import plugin
 
 ROOT = Path(__file__).parents[2]
 DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -201,8 +201,8 @@ def test_every_field_of_a_retry_policy_is_documented():
 
 def test_every_policy_is_documented():
     told = {
-        rs.Overlap: names("jobs.md", "overlap and max_active"),
-        rs.Catchup: names("jobs.md", "catchup, max_catchup and misfire_grace"),
+        rs.Overlap: names("policies.md", "Overlap and max_active"),
+        rs.Catchup: names("policies.md", "Catch-up after a downtime"),
     }
     for kind, texts in told.items():
         assert texts == [f'"{member}"' for member in kind]
@@ -311,9 +311,9 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_numbers_that_are_told_are_those_of_the_code():
-    jobs, engine = DOCS["jobs.md"], " ".join(DOCS["how-it-works.md"].split())
-    assert f"within {ON_TIME.total_seconds():g} seconds counts as on time" in jobs
-    assert f"at {MOST_QUEUED:,} unfinished runs of a job, its slots are skipped" in jobs
+    policies, engine = DOCS["policies.md"], " ".join(DOCS["how-it-works.md"].split())
+    assert f"within {ON_TIME.total_seconds():g} seconds counts as on time" in policies
+    assert f"at {MOST_QUEUED:,} unfinished runs of a job, its slots are skipped" in policies
     assert f"up to {WINDOW} of one shape" in engine
     tasks = section("how-it-works.md", "Shared tasks")
     assert f"at most {LONGEST_S * 1000:g} ms" in tasks
@@ -331,7 +331,7 @@ def test_the_error_that_is_shown_is_the_one_that_is_raised():
 def test_the_table_of_daylight_saving_is_what_happens():
     zone = ZoneInfo("Europe/Berlin")
     days = (datetime(2026, 3, 29, tzinfo=zone), datetime(2026, 10, 25, tzinfo=zone))
-    rows = tables("jobs.md", "Daylight saving")[1]
+    rows = tables("policies.md", "Daylight saving")[1]
     assert len(rows) > 4
     for expression, *told in rows:
         schedule = rs.cron(expression.strip("`"), timezone="Europe/Berlin")
@@ -341,36 +341,3 @@ def test_the_table_of_daylight_saving_is_what_happens():
             while (at := schedule.after(at, at)) < until:
                 slots.append(f"{at.astimezone(zone):%H:%M %Z}")
             assert (", ".join(slots) or "none") == text, (expression, day)
-
-
-CATCHUPS = [
-    line
-    for block in blocks(DOCS["jobs.md"], "text")
-    for line in block.splitlines()
-    if line.startswith("catchup=")
-]
-
-
-@pytest.mark.parametrize("line", CATCHUPS)
-def test_the_timelines_of_catching_up_are_what_happens(line):
-    declared, marks = re.split(r"\s{3,}", line, maxsplit=1)
-    policies = eval(f"dict({declared})")
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    world = World(start=start, script=lambda order: Act(takes=timedelta(minutes=1)))
-    world.start_scheduler()
-    world.deploy(rs.job(name="j", schedule=rs.every("10m"), **policies)(lambda: None))
-    world.run_until(start + timedelta(minutes=15))
-    world.kill_scheduler()
-    world.run_until(start + timedelta(minutes=64))
-    world.start_scheduler()
-    world.run_until(start + timedelta(minutes=75))
-    letters = {"fired": "F", "coalesced": "c", "missed": "m", "skipped": "s"}
-    drawn = []
-    for row in world.disk.dataset("decisions"):
-        letter, span = letters[row["decision"]], (row["last_slot"] - row["slot"]) // 600_000_000
-        drawn.append(letter if not span else f"{letter}{'-' * (6 * span - 1)}{letter}")
-    assert drawn == marks.split()
-
-
-def test_the_timelines_are_there():
-    assert len(CATCHUPS) > 5
