@@ -36,7 +36,7 @@ from raysched.spec.options import Options
 from raysched.spec.sandbox import CAPABILITIES
 from raysched.spec.units import duration
 from raysched.store.schema import DATASETS, INSTANT
-from raysched.testing import plugin
+from raysched.testing import Frames, LocalAttempt, LocalRun, LocalRunner, World, plugin
 
 ROOT = Path(__file__).parents[2]
 DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -257,6 +257,51 @@ def test_every_command_is_documented_with_every_option_and_no_other():
                 assert named & set(parameter.opts), f"{name} {parameter.opts}"
 
 
+def test_every_exit_code_is_documented_and_no_other():
+    (sentence,) = re.findall(
+        r"Exit codes: (.*?)\.\n", section("reference.md", "Command line"), re.S
+    )
+    told = {int(code) for code in re.findall(r"\b\d+", sentence)}
+    assert told == {
+        0,
+        *(code for path in (ROOT / "raysched/cli").rglob("*.py") for code in _codes(path)),
+    }
+
+
+def _codes(path):
+    """Return the exit codes that a module of the command line gives, of its own constants too."""
+    tree = ast.parse(path.read_text())
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "typer.Exit":
+            (code,) = node.args
+            yield constants[code.id] if isinstance(code, ast.Name) else ast.literal_eval(code)
+        elif isinstance(node, ast.FunctionDef) and node.name in ("run", "exit_code"):
+            for back in (each for each in ast.walk(node) if isinstance(each, ast.Return)):
+                yield from _numbers(back.value)
+
+
+def _numbers(node):
+    match node:
+        case ast.Constant(value=int(code)) if type(code) is int:
+            yield code
+        case ast.BinOp():
+            yield eval(ast.unparse(node))
+        case ast.IfExp():
+            yield from (*_numbers(node.body), *_numbers(node.orelse))
+
+
+def test_every_page_is_in_the_index():
+    told = set(re.findall(r"\]\(([\w-]+\.md)\)", DOCS["index.md"]))
+    assert told == set(DOCS) - {"index.md"}
+
+
 def test_every_method_of_client_and_run_is_documented():
     for kind, extra in ((Client, set()), (Run, {"id"})):
         told = {name.partition("(")[0] for name in names("reference.md", kind.__name__)}
@@ -273,6 +318,16 @@ def test_every_name_of_the_testing_kit_is_documented():
     told = {name.partition("(")[0] for name in names("reference.md", "Testing")}
     fixtures = {name for name in vars(plugin) if name.startswith("raysched_")}
     assert told == {*testing.__all__, *fixtures}
+
+
+@pytest.mark.parametrize("kind", [LocalRunner, LocalRun, LocalAttempt, World, Frames])
+def test_every_member_of_the_testing_kit_is_documented(kind):
+    rows = {
+        row[0].strip("`").partition("(")[0]: row[1] for row in tables("reference.md", "Testing")[0]
+    }
+    told = {name.partition("(")[0] for name in re.findall("`(.+?)`", rows[kind.__name__])}
+    inner = {"ask", "ask_all", "next_event"}  # for tests of raysched itself
+    assert public(kind) - inner <= told
 
 
 # ------------------------------------------------------------------ nothing is made up
