@@ -137,3 +137,20 @@ def test_a_worlds_history_is_written_into_a_home_and_read_back_by_raysched_and_b
     assert sorted(each.name for each in (tmp_path / "home" / "logs").iterdir()) == [
         f"date=2026-01-0{day}" for day in (1, 2, 3)
     ]
+
+
+def test_a_run_keeps_the_code_that_it_was_made_with_when_its_job_is_redeployed():
+    world = World(run_code=True)
+    calls = []
+
+    def fails():
+        calls.append("old")
+        raise ValueError("old")
+
+    world.deploy(rs.job(name="j", retries=rs.Retry(1, delay="1h"))(fails))
+    run = world.trigger("j")
+    world.advance("1m")
+    world.deploy(rs.job(name="j")(lambda: calls.append("new")))
+    world.finish(run)
+    world.finish(world.trigger("j"))
+    assert calls == ["old", "old", "new"]

@@ -76,6 +76,7 @@ def test_a_job_is_taken_with_its_zone_its_name_and_all_its_schedules():
 
 def test_a_schedules_own_zone_counts():
     assert_schedule(rs.cron("0 6 * * *", timezone=NEW_YORK), ["2026-07-01T10:00Z"])
+    assert_schedule(rs.cron("0 6 * * *", timezone=NEW_YORK), ["2026-07-01 06:00"])
 
 
 def test_what_never_fires_again_is_seen():

@@ -62,10 +62,11 @@ def test_standard_output_is_the_tests_own_again(runner, capfd):
     def talk():
         print("of the job")
 
-    print("before")
+    os.write(1, b"before\n")
     runner.run(talk)
-    print("after")
-    assert capfd.readouterr().out == "before\nafter\n"
+    os.write(1, b"after\n")
+    print("printed")
+    assert capfd.readouterr().out == "before\nafter\nprinted\n"
 
 
 def test_a_process_that_keeps_the_output_open_is_not_waited_for(runner):
@@ -132,9 +133,12 @@ def test_parameters_are_checked_before_anything_runs(runner):
 
 
 def test_retries_follow_the_policy_and_their_delays_pass_in_no_time(runner):
-    @rs.job(schedule="* * * * *", retries=rs.Retry(3, delay="10m", backoff=2))
+    calls = []
+
+    @rs.job(schedule="* * * * *", overlap="allow", retries=rs.Retry(3, delay="10m", backoff=2))
     def flaky():
         attempt = rs.current().attempt
+        calls.append(attempt)
         print("attempt", attempt)
         if attempt < 3:
             raise ConnectionError(f"refused {attempt}")
@@ -147,6 +151,7 @@ def test_retries_follow_the_policy_and_their_delays_pass_in_no_time(runner):
     assert [each.output for each in run.attempts] == ["attempt 1\n", "attempt 2\n", "attempt 3\n"]
     assert runner.clock.now() - run.details()["created_at"] == timedelta(minutes=30)
     assert run.logs().attempt.tolist() == [1, 2, 3]
+    assert calls == [1, 2, 3]  # and no slot of its schedule has fired meanwhile
 
 
 def test_an_attempt_longer_than_its_timeout_is_timed_out_and_tried_again(runner):
