@@ -14,6 +14,7 @@ PAGES = list(pages.pages())
 
 NOT_RUN = {
     "README.md": ["tests/e2e/test_demo.py runs the demo, and CI the tests"],
+    "docs/cluster.md": ["it needs the machines of a cluster"] * 3,
     "docs/operations.md": ["it needs a PostgreSQL; tests/contract runs the store over one"],
     "docs/tutorial.md": ["the tests run in an environment that has it"],
 }
