@@ -51,6 +51,13 @@ def test_a_notebook_is_a_job_named_after_its_file_and_told_by_its_title(declare)
     assert job.options(num_cpus=2).spec.resources.num_cpus == 2
 
 
+def test_whatever_the_title_says_the_description_is_short_and_one_line(declare):
+    job = declare(text(f"## {'long ' * 1000}\nmore"), code("1"))
+    assert len(job.spec.description) == 1000
+    assert declare(code("1"), text("")).spec.description == ""
+    assert declare(text("nul\0"), code("1")).spec.description == "nul "
+
+
 def test_calling_it_runs_nothing(declare):
     with pytest.raises(Conflict, match="is a notebook"):
         declare(code("1"))()
