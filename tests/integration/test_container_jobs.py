@@ -87,7 +87,10 @@ def test_a_container_gets_its_parameters_and_leaves_output_and_outcome(client, e
 
 def test_an_exit_code_is_the_outcome_and_the_retry_policy_speaks(client, engine):
     run = ran(client, a_box("fails", "exit $((2 + RAYSCHED_ATTEMPT))", retries=1))
-    assert (run.status, run.explain()) == ("failed", "exit code 4")
+    assert (run.status, run.explain()) == (
+        "failed",
+        "exit code 4; before: attempt 1 failed: exit code 3",
+    )
     attempts = client.attempts(run.id)
     assert attempts.exit_code.tolist() == [3, 4]
 
