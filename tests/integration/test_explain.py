@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 import raysched as rs
-from raysched.cluster import local, nodes
+from raysched.cluster import local, nodes, token
 from support import until
 
 
@@ -18,7 +18,7 @@ class SecondNode:
 
     def __init__(self, home: Path) -> None:
         record = local.find(home)
-        command = [local._ray(), "start", "--block", f"--address={record.address}"]
+        command = [local.ray_program(), "start", "--block", f"--address={record.address}"]
         command += ["--num-cpus=1", '--resources={"disk": 1}', "--labels=zone=eu"]
         command += ["--object-store-memory=80000000", "--disable-usage-stats"]
         self.process = subprocess.Popen(
@@ -26,7 +26,7 @@ class SecondNode:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env={**local._environment(), **local.authentication(record.token_path)},
+            env={**local._environment(), **token.environment(record.token_path)},
         )
         until(lambda: len(alive()) == 2)
 
@@ -77,6 +77,19 @@ def test_only_an_autoscaler_that_manages_nodes_is_one():
     assert nodes.autoscales({"node_type_mapping": {"a1": "ray.head.default", "b2": "gpu"}})
     assert not nodes.autoscales({"node_type_mapping": {"a1": "node_a1", "b2": "node_b2"}})
     assert not nodes.autoscales({"node_type_mapping": None})
+
+
+def test_a_job_tells_of_its_last_slot_if_that_made_no_run(client):
+    @rs.job(schedule=rs.every("1s"), num_cpus=0.1)
+    def steady():
+        return 1
+
+    client.deploy(steady)
+    client.pause(steady, note="by hand")
+    until(lambda: (client.explain(steady)["last_slot"] or {}).get("cause") == "paused")
+    assert " was skipped: paused: by hand" in client.explain(steady)["reason"]
+    client.delete(steady)
+    assert client.explain(steady)["cause"] == "deleted"
 
 
 def test_what_a_busy_node_could_hold_is_told_apart_from_what_none_ever_will(
