@@ -35,7 +35,7 @@ SHELL = """
         print(json.dumps(eval(line), default=str), flush=True)
 """
 
-pytestmark = pytest.mark.timeout(400)  # 45 s each on two cores that have nothing else to do
+pytestmark = pytest.mark.timeout(400)  # Ray is started and stopped several times on each host
 
 
 @pytest.fixture(autouse=True)
