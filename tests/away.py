@@ -36,17 +36,17 @@ class Away:
     """A node of a running local Ray that sees an empty folder in the place of the home."""
 
     def __init__(self, home: Path, folder: Path, *, num_cpus: int = 2) -> None:
-        from raysched.cluster import local
+        from raysched.cluster import local, token
 
         record = local.find(home)
         assert record
         self._home = home
-        token = folder / "token"
-        shutil.copyfile(record.token_path, token)
-        token.chmod(0o600)
+        copy = folder / "token"
+        shutil.copyfile(record.token_path, copy)
+        copy.chmod(0o600)
         self.env = {
             **{name: value for name, value in os.environ.items() if name != "RAYSCHED_HOME"},
-            **local.authentication(str(token)),
+            **token.environment(str(copy)),
             "RAY_ADDRESS": record.address,
             "PYTHONPATH": str(Path(__file__).parent),
         }
