@@ -12,6 +12,7 @@ from support import until
 
 JOBS = """
     import os, socket, time
+    import pandas as pd
     import raysched as rs
 
     @rs.job(placement="spread", num_cpus=1, overlap="allow", retries=rs.Retry(3, delay="1s"))
@@ -20,6 +21,10 @@ JOBS = """
         while time.monotonic() < until and not os.path.exists("/tmp/enough"):
             time.sleep(0.05)
         return socket.gethostname()
+
+    @rs.job(placement="spread", num_cpus=1, overlap="allow")
+    def frame():
+        return pd.DataFrame({"host": [socket.gethostname()]})
 
     @rs.job(schedule="0 6 * * *", timezone="America/New_York")
     def daily(): ...
@@ -146,6 +151,9 @@ def test_two_hosts_share_the_work_and_one_that_is_cut_off_loses_it():
         # A node that is not the head finds the cluster, too, and has no home of its own.
         there = Notebook(worker)
         assert there.ask("client.status()")["pid"] == notebook.ask("client.status()")["pid"]
+        frames = "list({client.trigger('frame').result().host[0] for n in range(4)})"
+        until(lambda: set(notebook.ask(frames)) == {"head", "worker"})
+        until(lambda: set(there.ask(frames)) == {"head", "worker"})
         assert not (worker.home / "raysched").exists()
 
         ids = notebook.ask("[client.trigger('where', name=n, seconds=600).id for n in 'abcd']")
