@@ -21,7 +21,7 @@ from raysched.core.states import State
 from raysched.engine import backfill, explain, jobs, messages, runs, views
 from raysched.engine.book import Book
 from raysched.engine.messages import FromUser, LauncherDown, LauncherUp, Message, Reports
-from raysched.errors import RayschedError
+from raysched.errors import InputError, RayschedError
 
 _log = logging.getLogger(__name__)
 
@@ -192,8 +192,15 @@ class Engine:
                     runs.run_timed_out(self._book, name, now)
 
     def _answer(self, message: FromUser, now: datetime) -> Any:
+        answer = self._ANSWERS.get(type(message))
+        if answer is None:
+            return InputError(
+                f"the scheduler takes no message of the kind {type(message).__name__}.",
+                why="whoever sent it is of another version than the scheduler.",
+                fix="run `raysched up --renew`, or use the scheduler's own version.",
+            )
         try:
-            return self._ANSWERS[type(message)](self, message, now)
+            return answer(self, message, now)
         except RayschedError as error:
             return error
 

@@ -991,3 +991,12 @@ def test_a_message_that_is_refused_does_not_spoil_the_others_of_its_turn():
     assert isinstance(replies[2], NotFound)
     assert replies[3]["jobs"] == 2
     assert "new" in world.disk.jobs
+
+
+def test_a_message_of_a_kind_that_it_does_not_know_is_refused_and_changes_nothing():
+    class FromAnotherVersion: ...
+
+    world = a_world(a_job())
+    with pytest.raises(InputError, match="no message of the kind FromAnotherVersion"):
+        world.ask(FromAnotherVersion())
+    assert trigger(world)
