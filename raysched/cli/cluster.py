@@ -166,7 +166,8 @@ def down(
         say("database, and is sealed when it is up again.")
         client = None
     if client is not None:
-        _refuse_while_busy(client, (own or with_ray) and not force)
+        if (own or with_ray) and not force:
+            _refuse_while_busy(client)
         _seal(client)
     if own:
         disconnect()
@@ -181,9 +182,9 @@ def down(
         say_next("runs")
 
 
-def _refuse_while_busy(client: Client, refuse: bool) -> None:
+def _refuse_while_busy(client: Client) -> None:
     running = client.status()["runs"].get("running", 0)
-    if running and refuse:
+    if running:
         raise Conflict(
             f"{running} run(s) are under way.",
             why="stopping Ray ends them; the next `raysched up` finds them lost and retries "
