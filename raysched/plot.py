@@ -236,8 +236,12 @@ def _wall_clock(column: pd.Series[Any], zone: str) -> Any:
 
 
 def _text(value: object) -> str:
+    """Return a cell as a chart may bear it.
+
+    Altair puts a chart's data into a <script> as they are: no text may end that.
+    """
     found = plain(value)
-    return "" if found is None else one_line(str(found)[:_LONGEST])
+    return "" if found is None else one_line(str(found)[:_LONGEST]).replace("<", "\u2039")
 
 
 def _time(alt: Any, name: str, zone: str) -> Any:

@@ -134,7 +134,7 @@ def test_columns_of_other_makes_are_drawn_as_well(kind):
         assert len(rows(drawn(kind(changed)))) == len(plain)
 
 
-HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e datum['x'] .a[0]:Q \\ \" ' {{x}}"
+HOSTILE = "</script><script>alert(1)</script>\x1b[2J\u202e datum['x'] .a[0]:Q \\ \" ' {{x}}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,6 +146,7 @@ def test_hostile_names_are_nothing_but_data(kind):
     # It may stand in the legend's domain, and nowhere else in the grammar.
     assert names.count("alert(1)") <= 3
     assert "\x1b" not in chart.to_json()
+    assert "</script><" not in chart.to_html().replace(" ", "")
     assert all(len(each["job"]) < 300 for each in rows(spec))
 
 
