@@ -139,6 +139,10 @@ def resolve(home: str | Path | Home, prefix: str, *, state_url: str | None = Non
         if len(ids) >= _MOST:
             break
         ids |= dict.fromkeys(_sealed_ids(found, day, prefix))
+    if len(ids) >= _MOST and prefix not in ids:
+        # A whole id begins those of the others of its request, which have filled the list.
+        whole = any(_sealed_ids(found, day, prefix, whole=True) for day in _days(found, prefix))
+        ids = {prefix: None, **ids} if whole else ids
     return list(islice(ids, _MOST))
 
 
@@ -176,9 +180,10 @@ def _days(home: Home, prefix: str) -> list[date]:
     return [day for day in reversed(days) if (newest - day).days < _DAYS]
 
 
-def _sealed_ids(home: Home, day: date, prefix: str) -> list[str]:
+def _sealed_ids(home: Home, day: date, prefix: str, *, whole: bool = False) -> list[str]:
     run_id = pc.field("run_id")
     wanted = (run_id >= prefix) & (run_id < _end(prefix)) & pc.starts_with(run_id, prefix)
+    wanted = run_id == prefix if whole else wanted
     schema = pa.schema([("run_id", pa.string())])
     for _ in range(_TRIES):
         paths = [home.path(rel) for rel in layout.files(home, "runs", day)]

@@ -211,6 +211,16 @@ def test_a_prefix_finds_unsealed_runs_first_then_sealed_ones(store, home):
     assert resolve(home, "TICK") == ["TICK@a1"]
 
 
+def test_a_whole_id_is_found_among_the_many_that_begin_with_it(store, home):
+    store.commit(finished(TICK, [f"tick@a-{n}" for n in range(12)]))
+    seal(store, home)
+    store.commit(finished(TICK, ["tick@a"]))
+    seal(store, home)
+    store.commit(finished(TICK, [f"tick@a-{n}" for n in range(20, 32)]))
+    assert resolve(home, "tick@a")[0] == "tick@a"
+    assert "tick@a" not in resolve(home, "tick@")
+
+
 @pytest.mark.parametrize("prefix", ["", "%", "_ick", "tick@%", "tick@_", "tick\\", "\0", "\ud83e"])
 def test_a_wildcard_is_a_character_like_any_other(store, home, prefix):
     store.commit(finished(TICK, ["tick@a1"]))
