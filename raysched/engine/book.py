@@ -50,6 +50,7 @@ class Book:
         self.dispatch = Dispatch(window)
         self.paces: dict[tuple[str, str], Pace] = defaultdict(Pace)
         self.changes = Changes()
+        self.touched = 0  # how often something was changed, in this turn or an earlier one
         self.orders: list[Order] = []
         self.stops: list[StopOrder] = []
         self.refused: list[str] = []  # staged results that nobody will publish
@@ -79,18 +80,21 @@ class Book:
     def put_job(self, record: JobRecord) -> None:
         """Keep a new or changed job."""
         name = record.current.spec.name
+        self.touched += 1
         self.jobs[name] = self.changes.jobs[name] = record
         self.reschedule(name)
 
     def put_version(self, version: Version, code: bytes) -> None:
         """Keep a version of a job, and its code."""
         self.versions[version.spec.name, version.version] = version
+        self.touched += 1
         self.changes.versions[version.spec.name, version.version] = version
         self.changes.code[version.code_hash] = code
 
     def drop_job(self, name: str) -> None:
         """Forget a job; versions stay as long as runs of theirs are unfinished."""
         del self.jobs[name]
+        self.touched += 1
         self.changes.jobs[name] = None
         self.alarms.drop(("slot", name))
 
@@ -104,6 +108,7 @@ class Book:
 
     def put_run(self, run: Run) -> Run:
         """Keep a new or changed run."""
+        self.touched += 1
         self.changes.runs[run.run_id] = run
         return self._index(run)
 
@@ -112,6 +117,7 @@ class Book:
         self.live.pop(run.key, None)
         del self.runs[run.run_id]
         del self.unfinished[run.job][run.run_id]
+        self.touched += 1
         self.changes.runs[run.run_id] = None
         for alarm in ("retry", "queue", "stop"):
             self.alarms.drop((alarm, run.run_id))
@@ -124,6 +130,7 @@ class Book:
 
     def record(self, dataset: str, row: Mapping[str, Any]) -> None:
         """Add a finished row of history."""
+        self.touched += 1
         self.changes.rows.append((dataset, row))
 
     def alarm(self, kind: str, run: Run, due: datetime | None) -> None:

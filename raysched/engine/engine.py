@@ -199,10 +199,20 @@ class Engine:
                 why="whoever sent it is of another version than the scheduler.",
                 fix="run `raysched up --renew`, or use the scheduler's own version.",
             )
+        before = self._book.touched
         try:
             return answer(self, message, now)
         except RayschedError as error:
             return error
+        except Exception as error:
+            if self._book.touched != before:
+                raise
+            # Its sender alone is told: the others of this turn have done nothing wrong.
+            _log.exception("a message could not be answered")
+            return InputError(
+                f"{type(message).__name__} is refused: {type(error).__name__}: {str(error)[:300]}",
+                why="something in it is not of the type that it should be.",
+            )
 
     _ANSWERS: Mapping[type, Callable[[Engine, Any, datetime], Any]] = {
         messages.Deploy: lambda self, m, now: jobs.deploy(self._book, m.deployments, m.delete, now),

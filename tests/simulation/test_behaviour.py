@@ -1000,3 +1000,17 @@ def test_a_message_of_a_kind_that_it_does_not_know_is_refused_and_changes_nothin
     with pytest.raises(InputError, match="no message of the kind FromAnotherVersion"):
         world.ask(FromAnotherVersion())
     assert trigger(world)
+
+
+def test_a_message_with_a_value_of_a_wrong_type_costs_its_sender_alone():
+    world = a_world(a_job())
+    wrong = [
+        Cancel(run_id=5),
+        TriggerRuns(job="etl", params=[1], moment=START, request="r"),
+        TriggerRuns(job=["etl"], params=[{}], moment=START, request="r"),
+        Pause(jobs=[["etl"]]),
+    ]
+    right = TriggerRuns(job="etl", params=[{}], moment=START, request="s")
+    *refused, ids = world.engine.turn([*wrong, right]).replies
+    assert all(isinstance(each, InputError) for each in refused)
+    assert list(states(world)) == ids
