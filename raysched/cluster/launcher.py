@@ -125,6 +125,7 @@ class Launcher:
             if epoch < self._epoch:
                 return None
             self._epoch = epoch
+            _scheduler.cache_clear()  # whoever attaches may be another actor than the last one
             self._lifeline.set()
             self._lifeline = threading.Event()
             known = frozenset([*self._attempts, *self._unsettled])
