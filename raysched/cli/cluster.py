@@ -162,6 +162,12 @@ def down(
     try:
         client: Client | None = connected(home)
     except ClusterError as error:
+        if with_ray and not force:
+            raise Conflict(
+                "whether runs are under way is not known.",
+                why=f"the scheduler does not answer: {error.what}",
+                fix="run `raysched up` first, or use --force.",
+            ) from error
         say(f"the scheduler does not answer ({error.what}) What is not sealed stays in the state")
         say("database, and is sealed when it is up again.")
         client = None

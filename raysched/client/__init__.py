@@ -21,7 +21,7 @@ from raysched.core.capacity import demand_of
 from raysched.core.explain import Explanation, explain_finished, with_last_slot
 from raysched.core.model import born
 from raysched.engine import messages
-from raysched.errors import Ambiguous, DeclarationError, InvalidParameter, NotFound
+from raysched.errors import Ambiguous, ClusterError, DeclarationError, InvalidParameter, NotFound
 from raysched.runners.pinned import pin
 from raysched.spec.declared import DeclaredJob
 from raysched.spec.units import Duration, Instant, ago, duration, instant, shown
@@ -97,7 +97,10 @@ class Client:
         self, rows: list[dict[str, Any]], found: Sequence[messages.Deployment]
     ) -> pd.DataFrame:
         """Return the rows of a deploy with a warning for each job that no node could hold."""
-        misfits = self._handle.call("misfits", [demand_of(each.spec) for each in found])
+        try:
+            misfits = self._handle.call("misfits", [demand_of(each.spec) for each in found])
+        except ClusterError:  # the deploy is done, and is not to look as if it were not
+            misfits = {}
         for row in rows:
             room = misfits.get(row["job"])
             row["warnings"] += [_warning(room)] if room else []
