@@ -45,7 +45,7 @@ def run_card(row: Row, now: datetime, *, lines: Sequence[str] = (), note: str = 
         "reason": row.get("reason") or "",
         "error": _error(row),
         "params": _json(row.get("params")),
-        "metrics": ", ".join(f"{name} {value:,g}" for name, value in _metrics(row).items()),
+        "metrics": ", ".join(f"{name} {value:,.15g}" for name, value in _metrics(row).items()),
         "result": _result(row),
         "node": row.get("node_ip") or "",
         "peak memory": size(row.get("peak_memory_bytes")),

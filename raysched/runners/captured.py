@@ -5,6 +5,7 @@ Used where something is wrong with one of them: it cannot be pickled, or weighs 
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
@@ -14,6 +15,7 @@ from raysched.spec.job import Job
 from raysched.spec.units import shown
 
 _DEEPEST = 5
+_LOOKUPS = ("LOAD_GLOBAL", "LOAD_NAME")
 
 Dumps = Callable[[object], bytes]
 
@@ -83,7 +85,8 @@ def _used(function: FunctionType) -> Iterator[tuple[str, str, Any]]:
 
 def _names(code: CodeType) -> dict[str, None]:
     """Return the names that code looks up, and those of the code inside of it."""
-    names = dict.fromkeys(code.co_names)
+    steps = dis.get_instructions(code)  # `co_names` holds those of attributes, too
+    names = dict.fromkeys(step.argval for step in steps if step.opname in _LOOKUPS)
     for each in code.co_consts:
         if isinstance(each, CodeType):
             names |= _names(each)
@@ -119,7 +122,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 def largest(found: Iterator[Captured], dumps: Dumps, most: int = 3) -> list[tuple[int, Captured]]:
     """Return the variables that weigh most, with their bytes, the heaviest first."""
-    weighed = [(len(dumps(each.value)), each) for each in found]
+    weighed = [(len(dumps(each.value)), each) for each in found if _can(each.value, dumps)]
     return sorted(weighed, key=lambda pair: -pair[0])[:most]
 
 

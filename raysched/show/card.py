@@ -6,6 +6,7 @@ it is made harmless, and cut to size, by whoever draws the card.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ class Bar:
     @property
     def text(self) -> str:
         """What is done in numbers: `3 of 10 (30%)`."""
-        return f"{self.done:,g} of {self.total:,g} ({self.share:.0%})"
+        # Rounded down: what is not whole is not 100%.
+        return f"{self.done:,.15g} of {self.total:,.15g} ({math.floor(self.share * 100)}%)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,8 @@ class Session(NotebookClient):  # type: ignore[misc]
 
     async def _run_cell(self, index: int, cell: nbformat.NotebookNode) -> None:
         injected = INJECTED in tags(cell)
-        self._number += not injected
+        skipped = self.skip_cells_with_tag in tags(cell)
+        self._number += not injected and not skipped
         self._kept, self._reply = 0, {}
         raised = None
         try:
