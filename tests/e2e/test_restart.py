@@ -106,3 +106,26 @@ def is_there():
     except NotRunning:
         return False
     return True
+
+
+def test_a_scheduler_that_takes_another_s_place_gives_the_launcher_its_code(tmp_path):
+    large = bytes(range(256)) * 1000  # too much to travel with an order
+
+    @rs.job(num_cpus=0.1)
+    def small(): ...
+
+    @rs.job(num_cpus=0.1)
+    def heavy():
+        return len(large)
+
+    try:
+        client = rs.connect(tmp_path / "home", num_cpus=2)
+        client.deploy(small)
+        client.trigger(small).wait("60s")
+        SchedulerHandle.find().stop()
+        client = rs.connect(tmp_path / "home")
+        client.deploy(heavy)
+        assert client.trigger(heavy).result("60s") == len(large)
+    finally:
+        ray.shutdown()
+        local.stop(tmp_path / "home")
