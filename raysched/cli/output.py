@@ -338,7 +338,7 @@ def _print_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
 
 def say(text: object, style: str = "") -> None:
     """Tell what was done, or what is worth knowing."""
-    console(sys.stderr).print(_text(harmless(text), style), soft_wrap=True)
+    _aside().print(_text(harmless(text), style), soft_wrap=True)
 
 
 def say_next(*words: object) -> None:
@@ -347,12 +347,12 @@ def say_next(*words: object) -> None:
 
     line = _text("next: ", "dim")
     line.append(harmless(" ".join(["raysched", *(shlex.quote(str(word)) for word in words)])))
-    console(sys.stderr).print(line, soft_wrap=True)
+    _aside().print(line, soft_wrap=True)
 
 
 def say_error(error: RayschedError) -> None:
     """Tell what is wrong, why, and what to do."""
-    out = console(sys.stderr)
+    out = _aside()
     line = _text("error: ", "bold red")
     line.append(harmless(error.what))
     out.print(line, soft_wrap=True)
@@ -360,6 +360,12 @@ def say_error(error: RayschedError) -> None:
         if text:
             # Every line of theirs is indented, so that none can pass for one of ours.
             out.print(_text(f"  {name}: ", "dim").append(_indented(text)), soft_wrap=True)
+
+
+def _aside() -> Console:
+    """Return a console on stderr; where both streams lead to one file, results keep their place."""
+    sys.stdout.flush()
+    return console(sys.stderr)
 
 
 def _indented(text: str) -> str:

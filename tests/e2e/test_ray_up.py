@@ -120,7 +120,7 @@ def test_one_host_up_and_up_again_and_restarted_and_down():
         one.run("raysched", "up", "cluster.yaml")
         head = Notebook(one)
         assert head.ask("client.status()")["epoch"] > before["epoch"]
-        assert head.ask("list(client.jobs().job)") == ["daily", "where"]
+        assert head.ask("list(client.jobs().job)") == ["daily", "frame", "where"]
         assert head.ask("len(client.next(within='24h', job='daily'))") == 1
         until(lambda: head.run(run_id)["status"] == "succeeded")
         assert head.run(run_id)["attempts"] == 2
