@@ -8,8 +8,8 @@ import typer
 
 from raysched.cli.options import Home, Name, Output, connected, params_of
 from raysched.cli.output import MOST, Column, Format, say, say_next, show_rows
-from raysched.cli.text import instant, plain_rows
 from raysched.core.backfill import MAX_ACTIVE, Reprocess
+from raysched.show.text import instant, plain_rows
 
 
 def backfill(

@@ -12,8 +12,8 @@ import typer
 
 from raysched.cli.options import Output
 from raysched.cli.output import Column, Format, say, say_next, show_rows
-from raysched.cli.text import instant
 from raysched.errors import NotFound
+from raysched.show.text import instant
 
 if TYPE_CHECKING:
     from raysched.client.folder import Scan

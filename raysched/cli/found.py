@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from raysched.cli.text import plain_rows
 from raysched.core.model import born
 from raysched.errors import Ambiguous, NotFound
+from raysched.show.text import plain_rows
 
 if TYPE_CHECKING:
     from raysched.store.archive import Archive

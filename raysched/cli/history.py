@@ -13,8 +13,8 @@ import typer
 from raysched.cli.options import Home, OfJob, Output, history_of
 from raysched.cli.output import Column, Format, say, say_next, show_facts, show_rows
 from raysched.cli.since import since as instant_since
-from raysched.cli.text import size
 from raysched.core.states import State
+from raysched.show.text import size
 
 if TYPE_CHECKING:
     from raysched.store.archive import Archive

@@ -20,8 +20,8 @@ from raysched.cli.output import (
     show_facts,
     show_rows,
 )
-from raysched.cli.text import instant, plain_rows, until
 from raysched.errors import InputError, NotFound
+from raysched.show.text import instant, plain_rows, until
 
 if TYPE_CHECKING:
     from raysched.client import Client

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from raysched.cli.output import console, styled
-from raysched.cli.text import length, one_line
 from raysched.core.states import State
 from raysched.errors import WaitTimeout
+from raysched.show.text import length, one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,7 +65,7 @@ def view(row: Mapping[str, Any], last_line: str, now: datetime) -> RenderableTyp
     if row.get("progress"):
         done, total = row["progress"]
         cells.append(ProgressBar(total=total or 1, completed=min(done, total), width=_BAR))
-        cells.append(Text(f"{done:g}/{total:g}"))
+        cells.append(Text(f"{done:,.15g}/{total:,.15g}"))
     begun = row["started_at"] or row["queued_at"] or row["created_at"]
     cells.append(Text(length(max(0.0, (now - begun).total_seconds())), style="dim"))
     if row["reason"] and row["status"] != State.RUNNING:

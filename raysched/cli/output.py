@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raysched.cli.text import harmless, harmless_json, one_line
+from raysched.show.text import harmless, harmless_json, one_line
 from raysched.spec.units import iso
 
 if TYPE_CHECKING:

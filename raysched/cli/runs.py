@@ -39,10 +39,10 @@ from raysched.cli.output import (
     show_text,
 )
 from raysched.cli.since import since as instant_since
-from raysched.cli.text import instant, length, plain_rows, until
 from raysched.cli.watch import watch
 from raysched.core.states import State
 from raysched.errors import Conflict
+from raysched.show.text import instant, length, plain_rows, until
 
 if TYPE_CHECKING:
     from raysched.store.archive import Archive
@@ -136,7 +136,7 @@ def show_run(run_id: RunId, home: Home = None, output: Output = Format.TABLE) ->
     for name in ("duration_s", "lag_s", "cpu_time_s"):
         facts[name.removesuffix("_s").replace("_time", "")] = length(facts.pop(name))
     if progress := row.get("progress"):
-        facts["progress"] = "{:g} of {:g}".format(*progress)
+        facts["progress"] = "{:,.15g} of {:,.15g}".format(*progress)
     show_facts(facts, output)
     for each in attempts if len(attempts) > 1 else ():
         took, reason = length(each["duration_s"]), each["reason"] or ""

@@ -9,7 +9,7 @@ import typer
 
 from raysched.cli.options import All, Home, Output, connected
 from raysched.cli.output import MOST, Column, Format, say, show_rows
-from raysched.cli.text import instant, plain_rows, until
+from raysched.show.text import instant, plain_rows, until
 
 
 def next_slots(

@@ -9,10 +9,10 @@ import typer
 from raysched.cli.live import follow
 from raysched.cli.options import Home, Name, Output, connected, params_of
 from raysched.cli.output import Format, say, say_next, show_done, show_facts
-from raysched.cli.text import length
 from raysched.core.causes import Cause
 from raysched.core.states import State
 from raysched.errors import NotFound, RunFailed
+from raysched.show.text import length
 
 if TYPE_CHECKING:
     from raysched.client import Client, Run

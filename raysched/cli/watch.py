@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from raysched.cli.output import Column, Format, console, jsonable, say, table_of
-from raysched.cli.text import harmless_json, one_line
+from raysched.show.text import harmless_json, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,7 +12,7 @@ import pytest
 from raysched import errors
 from raysched.cli import main, output
 from raysched.cli.options import params_of
-from raysched.cli.text import harmless, harmless_json, instant, length, one_line
+from raysched.show.text import harmless, harmless_json, instant, length, one_line
 
 ESC = "\x1b[31m"
 

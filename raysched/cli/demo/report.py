@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysched.cli.demo.screen import heading
 from raysched.cli.output import Column, Format, show_rows, show_text
-from raysched.cli.text import instant, length, plain_rows, size
+from raysched.show.text import instant, length, plain_rows, size
 
 if TYPE_CHECKING:
     import pandas as pd

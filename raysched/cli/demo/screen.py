@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from raysched.cli.output import console, styled
-from raysched.cli.text import length, one_line, plain_rows
 from raysched.core.states import State
 from raysched.errors import NotFound
+from raysched.show.text import length, one_line, plain_rows
 
 if TYPE_CHECKING:
     from raysched.client import Client

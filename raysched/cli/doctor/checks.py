@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from raysched.cli.doctor.facts import Facts, Listener, Software, State
-from raysched.cli.text import length, size
+from raysched.show.text import length, size
 
 MIB = 1024 * 1024
 SCARCE_BYTES, FULL_BYTES = 2048 * MIB, 128 * MIB
