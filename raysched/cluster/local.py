@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import psutil
@@ -32,24 +32,28 @@ class LocalRay:
 
     address: str
     pid: int
-    created: float
     temp_dir: str
     token_path: str
 
     @property
     def alive(self) -> bool:
-        """Whether the process is still there, and still the same one."""
+        """Whether the process is still there, and still the one of this Ray.
+
+        It is known by its command line: a start time moves when the clock is set.
+        """
         try:
-            return bool(psutil.Process(self.pid).create_time() == self.created)
-        except psutil.NoSuchProcess:
+            return _temp_dir_option(self.temp_dir) in psutil.Process(self.pid).cmdline()
+        except psutil.Error:  # it is gone, a zombie, or another user's by now
             return False
 
 
 def find(home: Path) -> LocalRay | None:
     """Return the Ray that was started for a home, if it is alive."""
     try:
-        record = LocalRay(**json.loads((home / _RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
+        told = json.loads((home / _RECORD).read_text())
+        # By name: an earlier version wrote down more.
+        record = LocalRay(**{field.name: told[field.name] for field in fields(LocalRay)})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     return record if record.alive else None
 
@@ -72,7 +76,7 @@ def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = Non
         "--port=0",
         "--node-ip-address=127.0.0.1",
     ]
-    command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={temp_dir}"]
+    command += ["--include-dashboard=false", "--disable-usage-stats", _temp_dir_option(temp_dir)]
     command += [f"--num-cpus={num_cpus}"] if num_cpus is not None else []
     command += [f"--num-gpus={num_gpus}"] if num_gpus is not None else []
     with log.open("wb") as out:
@@ -88,7 +92,6 @@ def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = Non
         record = LocalRay(
             address=_wait_for_address(process, Path(temp_dir), log),
             pid=process.pid,
-            created=psutil.Process(process.pid).create_time(),
             temp_dir=temp_dir,
             token_path=token_path,
         )
@@ -164,6 +167,10 @@ def _temp_dir() -> str:
     Ray opens its own folder to everybody; the one around it is this user's alone.
     """
     return str(Path(tempfile.mkdtemp(prefix="rs-ray-")) / "r")
+
+
+def _temp_dir_option(temp_dir: str) -> str:
+    return f"--temp-dir={temp_dir}"
 
 
 def _remove(temp_dir: str) -> None:

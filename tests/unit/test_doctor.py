@@ -317,7 +317,7 @@ def test_a_port_that_is_open_to_the_world_is_found(tmp_path, monkeypatch):
 
 
 def test_a_ray_that_died_is_told_from_one_that_was_stopped(tmp_path):
-    record = {"address": "127.0.0.1:1", "pid": 2**22 - 1, "created": 0.0}
+    record = {"address": "127.0.0.1:1", "pid": 2**22 - 1}
     (tmp_path / "ray.json").write_text(
         json.dumps({**record, "temp_dir": "/tmp/x", "token_path": "/tmp/y"})
     )

@@ -3,8 +3,9 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 
-import psutil
 import pytest
 
 from raysched.cluster import finding, mark
@@ -32,13 +33,14 @@ def record(tmp_path):
 
 @pytest.fixture
 def home(tmp_path):
-    """A home with a record of a Ray whose process is alive: this one."""
-    me = psutil.Process()
-    found = {"address": "127.0.0.1:1", "pid": me.pid, "created": me.create_time()}
+    """A home with a record of a Ray whose process is alive."""
+    found = {"address": "127.0.0.1:1", "temp_dir": "t", "token_path": "p"}
     (tmp_path / "home").mkdir()
-    text = json.dumps({**found, "temp_dir": "t", "token_path": "p"})
-    (tmp_path / "home" / "ray.json").write_text(text)
-    return tmp_path / "home"
+    sleep = [sys.executable, "-c", "input()", "--temp-dir=t"]
+    with subprocess.Popen(sleep, stdin=subprocess.PIPE) as process:
+        (tmp_path / "home" / "ray.json").write_text(json.dumps({**found, "pid": process.pid}))
+        yield tmp_path / "home"
+        process.kill()
 
 
 def test_what_is_named_goes_before_what_is_found(monkeypatch, home):
