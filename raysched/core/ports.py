@@ -6,7 +6,7 @@ contract test runs over both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -98,8 +98,8 @@ class Store(Protocol):
     def has_job(self, name: str) -> bool:
         """Return whether a job of this name is deployed, or was once."""
 
-    def has_run(self, run_id: str) -> bool:
-        """Return whether a run of this id is unfinished, or finished and not yet sealed."""
+    def has_any_run(self, run_ids: Collection[str]) -> bool:
+        """Return whether any of these runs is unfinished, or finished and not yet sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

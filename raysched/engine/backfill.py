@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from raysched.spec.units import instant
 
 
 def backfill(
-    book: Book, request: Backfill, is_over: Callable[[str], bool], now: datetime
+    book: Book, request: Backfill, is_any_over: Callable[[Collection[str]], bool], now: datetime
 ) -> list[dict[str, Any]]:
     """Make a run for each slot that the request chooses, and return what became of each.
 
@@ -47,7 +47,7 @@ def backfill(
     runs_of = [*filter(None, unfinished), *request.known]
     chosen = choices(slots, newest(runs_of, own), reprocess, now)
     rows = [_row(choice, None if request.dry_run else ids[choice.slot]) for choice in chosen]
-    if request.dry_run or not rows or _is_done(book, request, ids, is_over):
+    if request.dry_run or not rows or _is_done(book, request, ids, is_any_over):
         return rows
     line = Line(name=ids[slots[0]], limit=limit)
     for choice in chosen:
@@ -66,7 +66,10 @@ def backfill(
 
 
 def _is_done(
-    book: Book, request: Backfill, ids: dict[datetime, str], is_over: Callable[[str], bool]
+    book: Book,
+    request: Backfill,
+    ids: Mapping[datetime, str],
+    is_any_over: Callable[[Collection[str]], bool],
 ) -> bool:
     """Whether the request's runs are there: its answer was lost on the way."""
     if any(run_id in book.runs or run_id in book.changes.runs for run_id in ids.values()):
@@ -74,7 +77,7 @@ def _is_done(
     seen = {run.run_id for run in request.known}
     if any(run_id in seen for run_id in ids.values()):
         return True
-    return request.again and any(is_over(run_id) for run_id in ids.values())
+    return request.again and is_any_over(ids.values())
 
 
 def _row(choice: Choice, run_id: str | None) -> dict[str, Any]:

@@ -219,10 +219,10 @@ class Engine:
         messages.Plan: lambda self, m, now: views.plan(self._book, m, now),
         messages.Delete: lambda self, m, now: jobs.delete(self._book, m.job, now),
         messages.TriggerRuns: lambda self, m, now: jobs.trigger(
-            self._book, m, self._store.has_run, now
+            self._book, m, self._store.has_any_run, now
         ),
         messages.Backfill: lambda self, m, now: backfill.backfill(
-            self._book, m, self._store.has_run, now
+            self._book, m, self._store.has_any_run, now
         ),
         messages.Pause: lambda self, m, now: jobs.pause(self._book, m.jobs, m.note),
         messages.Resume: lambda self, m, now: jobs.resume(self._book, m.jobs, now),

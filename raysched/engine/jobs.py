@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -149,7 +149,7 @@ def runs_of(book: Book, name: str) -> tuple[list[str], list[str]]:
 
 
 def trigger(
-    book: Book, request: TriggerRuns, is_over: Callable[[str], bool], now: datetime
+    book: Book, request: TriggerRuns, is_any_over: Callable[[Collection[str]], bool], now: datetime
 ) -> list[str]:
     """Make a run for each set of parameters, and return their ids.
 
@@ -171,7 +171,7 @@ def trigger(
     ]
     if any(run_id in book.runs or run_id in book.changes.runs for run_id in ids):
         return ids
-    if request.again and ids and is_over(ids[0]):
+    if request.again and is_any_over(ids):
         return ids
     for run_id, params in zip(ids, request.params, strict=True):
         runs.create(

@@ -111,6 +111,13 @@ def unfinished(connection: Connection) -> tuple[Run, ...]:
     return tuple(map(run_from_json, parsed(docs)))
 
 
+def has_any_run(connection: Connection, run_ids: Sequence[str]) -> bool:
+    """Return whether a database holds any of these runs, unfinished or finished."""
+    live = select(runs.c.n).where(runs.c.run_id.in_(run_ids))
+    over = select(outbox.c.seq).where(outbox.c.run_id.in_(run_ids), outbox.c.dataset == "runs")
+    return any(connection.execute(each.limit(1)).first() for each in (live, over))
+
+
 def parsed(docs: Sequence[str]) -> Iterator[Any]:
     """Yield what documents hold, parsed many at a time: each name in them is made once then."""
     for first in range(0, len(docs), _TOGETHER):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from raysched.store.tables import NUMBERED, code, jobs, make_tables, meta, outbo
 _DAY_US = 86_400_000_000
 _JOB_CHANGES = ("version", "deployed_us", "decided_us", "last_end_us", "pause")
 _CHUNK = 1_000  # lines of one run that share a row of the outbox
+_MOST_IDS = 500  # that one question names: SQLite looks its values up one by one
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _EPOCH = select(meta.c.value).where(meta.c.key == "epoch")
@@ -155,18 +156,18 @@ class SqlStore:
             query = select(versions.c.job).where(versions.c.job == name).limit(1)
             return connection.execute(query).first() is not None
 
-    def has_run(self, run_id: str) -> bool:
-        """Return whether a run of this id is unfinished, or finished and not yet sealed.
+    def has_any_run(self, run_ids: Collection[str]) -> bool:
+        """Return whether any of these runs is unfinished, or finished and not yet sealed.
 
         Raises:
             StoreError: the database cannot be read.
         """
-        if not storable(run_id):
-            return False
-        live = select(runs.c.n).where(runs.c.run_id == run_id)
-        over = select(outbox.c.seq).where(outbox.c.run_id == run_id, outbox.c.dataset == "runs")
+        ids = [each for each in run_ids if storable(each)]
         with self._reading() as connection:
-            return any(connection.execute(each.limit(1)).first() for each in (live, over))
+            return any(
+                loading.has_any_run(connection, ids[first : first + _MOST_IDS])
+                for first in range(0, len(ids), _MOST_IDS)
+            )
 
     def unfinished(self) -> Sequence[Run]:
         """Return the runs that are not over, by what is committed.

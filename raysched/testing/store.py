@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,10 +74,10 @@ class MemoryStore:
         """Return whether a job of this name is deployed, or was once."""
         return any(job == name for job, _ in self.disk.versions)
 
-    def has_run(self, run_id: str) -> bool:
-        """Return whether a run of this id is unfinished, or finished and not sealed."""
-        finished = (row["run_id"] for row in self.disk.dataset("runs"))
-        return run_id in self.disk.runs or run_id in finished
+    def has_any_run(self, run_ids: Collection[str]) -> bool:
+        """Return whether any of these runs is unfinished, or finished and not sealed."""
+        finished = {row["run_id"] for row in self.disk.dataset("runs")}
+        return any(run_id in self.disk.runs or run_id in finished for run_id in run_ids)
 
 
 def _apply(table: dict[str, Any], changes: Mapping[str, Any]) -> None:

@@ -252,8 +252,8 @@ def test_a_row_stays_in_the_database_for_one_more_call(home):
     store.commit(finished(TICK, ["tick@young"]))
     assert sealing.seal() != []
     assert [row["run_id"] for row in store.unsealed("attempts")] == ["tick@young"]
-    assert store.has_run("tick@young")
-    assert not store.has_run("tick@0-0")
+    assert store.has_any_run(["tick@young"])
+    assert not store.has_any_run(["tick@0-0"])
     assert sealing.seal() != []
     assert store.unsealed("attempts") == []
     assert sealing.seal() == []

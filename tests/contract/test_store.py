@@ -273,12 +273,22 @@ def test_a_job_that_was_deleted_is_known_and_one_that_never_was_is_not(disk):
 def test_a_run_is_known_while_it_is_unfinished_and_until_it_is_sealed(disk):
     store = opened(disk)
     store.commit(deployed(TICK))
-    assert not store.has_run("tick@1")
+    assert not store.has_any_run(["tick@1"])
     store.commit(Changes(runs={"tick@1": run(TICK, "tick@1")}))
-    assert store.has_run("tick@1")
+    assert store.has_any_run(["tick@1"])
     store.commit(finished(TICK, ["tick@1"]))
-    assert store.has_run("tick@1")
-    assert not any(store.has_run(each) for each in ("tick@", "TICK@1", "tick@_", "%", *HOSTILE))
+    assert store.has_any_run(["tick@1"])
+    assert not store.has_any_run(["tick@", "TICK@1", "tick@_", "%", *HOSTILE])
+
+
+def test_the_last_of_ten_thousand_runs_that_are_asked_for_together_is_found(disk):
+    store = opened(disk)
+    store.commit(deployed(TICK))
+    ids = [f"tick@{n}" for n in range(10_000)]
+    assert not store.has_any_run([])
+    assert not store.has_any_run(ids)
+    store.commit(finished(TICK, ids[-1:]))
+    assert store.has_any_run(ids)
 
 
 def test_finished_rows_come_back_once_each_in_order_and_a_line_is_a_row(disk):
@@ -441,7 +451,7 @@ def test_a_store_goes_on_after_a_commit_that_failed(sql_disk):
     with pytest.raises(StoreError):
         store.commit(Changes(jobs={"x": record(version("x"))}))
     store.commit(Changes(runs={"tick@1": run(TICK, "tick@1")}))
-    assert store.has_run("tick@1")
+    assert store.has_any_run(["tick@1"])
 
 
 def test_threads_may_commit_and_read_at_once(sql_disk):
@@ -454,7 +464,7 @@ def test_threads_may_commit_and_read_at_once(sql_disk):
             for n in range(20):
                 run_id = f"tick@{mine}-{n}"
                 store.commit(Changes(runs={run_id: run(TICK, run_id)}))
-                assert store.has_run(run_id)
+                assert store.has_any_run([run_id])
                 store.commit(finished(TICK, [run_id], lines=1))
                 assert run_id in {row["run_id"] for row in store.unsealed("logs")}
         except BaseException as error:

@@ -78,7 +78,7 @@ class CrashingStore:
 
     def __init__(self, inner, journal: Journal) -> None:
         self._inner, self._journal = inner, journal
-        self.code, self.has_run, self.has_job = inner.code, inner.has_run, inner.has_job
+        self.code, self.has_any_run, self.has_job = inner.code, inner.has_any_run, inner.has_job
 
     def open(self):
         self._journal.faults.step("open: before")

@@ -138,6 +138,28 @@ def test_a_backfill_that_is_asked_again_is_made_once_while_it_runs_and_when_it_i
     assert len(finished(world)) == 10
 
 
+def test_a_repeated_backfill_asks_the_database_once_for_all_of_its_runs():
+    asked = []
+
+    class Asked:
+        def __init__(self, inner):
+            self.open, self.commit, self._inner = inner.open, inner.commit, inner
+
+        def has_any_run(self, run_ids):
+            asked.append(len(run_ids))
+            return self._inner.has_any_run(run_ids)
+
+    world = a_world(a_job())
+    world._wrap_store = Asked
+    world.start_scheduler()
+    world.ask(ask())
+    assert asked == []
+    world.run_until(START + 59 * M)
+    world.ask(ask(again=True))
+    assert asked == [10]
+    assert len(finished(world)) == 10
+
+
 def test_what_has_a_run_already_is_chosen_by_reprocess():
     ends = iter([Event.FAIL, *[Event.SUCCEED] * 100])
     world = World(start=START, script=lambda order: Act(event=next(ends)))

@@ -815,7 +815,7 @@ def test_a_scheduler_that_was_superseded_can_change_and_launch_nothing():
 def test_a_turn_that_cannot_be_stored_lets_nothing_out():
     class FullDisk:
         def __init__(self, inner):
-            self.open, self.has_run, self.has_job = inner.open, inner.has_run, inner.has_job
+            self.open, self.has_any_run, self.has_job = inner.open, inner.has_any_run, inner.has_job
 
         def commit(self, changes):
             raise StoreError("the disk is full.")
