@@ -17,7 +17,7 @@ from raysched.show.text import instant
 
 if TYPE_CHECKING:
     from raysched.client.folder import Scan
-    from raysched.spec.job import JobSpec
+    from raysched.spec.definition import JobSpec
 
 Folder = Annotated[Path, typer.Argument(metavar="[PATH]", help="A folder of job files, or one.")]
 JOBS = Path("jobs")

@@ -14,7 +14,7 @@ from enum import StrEnum
 from raysched.core.model import Run
 from raysched.core.states import State
 from raysched.errors import Conflict, InputError
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 from raysched.spec.schedules import AfterEnd, next_slot
 from raysched.spec.units import MICROSECOND, iso
 

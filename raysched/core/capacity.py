@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysched.core.causes import Cause
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 
 WANTING = frozenset({Cause.NO_CAPACITY_EVER, Cause.NO_CAPACITY_YET})
 """Causes that an idle cluster has no cure for."""

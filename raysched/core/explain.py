@@ -18,7 +18,7 @@ from raysched.core.model import NODE_DIED, Decision, Run, Tried
 from raysched.core.slots import JobView, next_due
 from raysched.core.states import State
 from raysched.show.text import instant
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 from raysched.spec.units import iso
 
 _SHOWN = 3  # runs of a job, or earlier attempts of a run, that a reason names

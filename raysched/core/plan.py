@@ -15,7 +15,7 @@ from typing import Any
 
 from raysched.core.ports import JobRecord, Version
 from raysched.core.slots import counted_from, next_due, view_of
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 from raysched.spec.units import span, spell, spell_size
 
 

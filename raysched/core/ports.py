@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from raysched.core.model import Run, Stop
 from raysched.core.orders import Order
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 
 
 class Clock(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 from raysched.core.model import Outcome, Run, Verdict
 from raysched.core.orders import LogLine
 from raysched.core.states import State
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 from raysched.spec.units import to_us
 
 

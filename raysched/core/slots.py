@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from raysched.core.causes import Cause
 from raysched.core.model import Decision, Verdict
 from raysched.core.ports import JobRecord
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 from raysched.spec.policies import Catchup, Overlap
 from raysched.spec.schedules import AfterEnd, last_slot, next_slot
 from raysched.spec.units import MICROSECOND, iso, spell

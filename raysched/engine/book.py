@@ -21,7 +21,7 @@ from raysched.core.sharing import Pace
 from raysched.core.slots import JobView, next_due, view_of
 from raysched.core.timetable import Timetable
 from raysched.errors import NotFound
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 
 Alarm = tuple[Literal["slot", "retry", "queue", "stop"], str]
 

@@ -18,7 +18,7 @@ from raysched.core.model import Run
 from raysched.core.states import State
 from raysched.engine.book import Book
 from raysched.errors import NotFound
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 
 _FOREMOST = [State.RETRYING, State.QUEUED, State.RUNNING]
 _NAMED = 3  # unfinished runs that a job's explanation tells of

@@ -14,7 +14,7 @@ from typing import Any
 from raysched.core.backfill import MAX_ACTIVE, Reprocess, SlotRun
 from raysched.core.capacity import Cluster
 from raysched.core.orders import Report
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,11 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from raysched.errors import DeclarationError
 from raysched.spec.declared import DeclaredJob, Origin
-from raysched.spec.definition import JobSpec, spec_from_json
+from raysched.spec.definition import JobSpec
 from raysched.spec.options import Options, known, worker_environment
 from raysched.spec.parameters import Signature
 from raysched.spec.policies import Retry
 from raysched.spec.units import Duration, Size, shown
-
-__all__ = ["Job", "JobSpec", "job", "spec_from_json"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

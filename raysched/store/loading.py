@@ -17,7 +17,7 @@ from raysched.core.model import Run, run_from_json
 from raysched.core.ports import JobRecord, Snapshot, Version
 from raysched.core.records import run_row
 from raysched.errors import StoreError
-from raysched.spec.job import JobSpec, spec_from_json
+from raysched.spec.definition import JobSpec, spec_from_json
 from raysched.spec.units import from_us
 from raysched.store.tables import jobs, outbox, runs, versions
 

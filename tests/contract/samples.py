@@ -11,7 +11,7 @@ from raysched.core.model import Decision, Outcome, Run, Trigger, Verdict
 from raysched.core.orders import LogLine
 from raysched.core.ports import Changes, JobRecord, Version
 from raysched.core.states import Event, State
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 
 START = datetime(2026, 3, 1, 12, 0, 0, 1, tzinfo=UTC)
 

@@ -32,7 +32,8 @@ from raysched.engine.messages import (
     TriggerRuns,
 )
 from raysched.errors import InputError, NotFound
-from raysched.spec.job import Job, JobSpec, job
+from raysched.spec.definition import JobSpec
+from raysched.spec.job import Job, job
 from raysched.spec.policies import Retry
 from raysched.spec.schedules import AfterEnd, after_end, at, every, next_slot
 from raysched.spec.units import from_us, iso

@@ -20,7 +20,7 @@ from raysched.core.backfill import (
 from raysched.core.model import Line, Run, Trigger, run_from_json, run_to_json
 from raysched.core.states import State
 from raysched.errors import Conflict, InputError
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 from raysched.spec.schedules import after_end, at, cron, every
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -30,8 +30,9 @@ from raysched.errors import (
 )
 from raysched.spec.container import Build, Container, Mount, Pull
 from raysched.spec.container_job import ContainerOptions
+from raysched.spec.definition import spec_from_json
 from raysched.spec.image import image_reference
-from raysched.spec.job import job, spec_from_json
+from raysched.spec.job import job
 from raysched.spec.sandbox import CAPABILITIES
 
 IMAGE = "acme/wordcount:1"

@@ -25,7 +25,8 @@ from raysched.errors import (
     InvalidSchedule,
     InvalidUnit,
 )
-from raysched.spec.job import Job, JobSpec, job, spec_from_json
+from raysched.spec.definition import JobSpec, spec_from_json
+from raysched.spec.job import Job, job
 from raysched.spec.policies import Catchup, Overlap, Placement, Retry
 from raysched.spec.schedules import after_end, at, cron, every
 

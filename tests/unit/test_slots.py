@@ -13,7 +13,7 @@ from raysched.core import slots
 from raysched.core.causes import Cause
 from raysched.core.model import Decision
 from raysched.core.slots import MOST_QUEUED, ON_TIME, JobView, counted_from, next_due, settle
-from raysched.spec.job import JobSpec
+from raysched.spec.definition import JobSpec
 from raysched.spec.policies import Catchup, Overlap
 from raysched.spec.schedules import after_end, at, cron, every, next_slot
 from raysched.spec.units import MICROSECOND
