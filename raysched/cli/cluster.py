@@ -239,7 +239,7 @@ def _facts(client: Client) -> dict[str, Any]:
         "paused": found["paused"],
         "unfinished_runs": {name: runs[name] for name in sorted(runs)} or 0,
         "next_wake": found["next_wake"],
-        "launcher": found["launcher"] or "none attached",
+        "launcher": found["launcher"] or found.get("launcher_state", "none attached"),
         "ray_address": _ray_address(client.home),
         "node": found["node_id"],
         "pid": found["pid"],

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from raysched.core.ports import LauncherState
 from raysched.core.states import State
 from raysched.show.card import Bar, Card, Facts, Lines, Part, Table
 from raysched.show.text import instant, length, one_line, size, until
@@ -89,7 +90,7 @@ def client_card(status: Row, jobs: Sequence[Row], last: Mapping[str, str], now: 
         "home": str(status["home"]),
         "jobs": f"{status['jobs']:,}" + _bracket(f"{status['paused']:,} paused", status["paused"]),
         "unfinished runs": ", ".join(f"{count:,} {state}" for state, count in runs.items()),
-        "launcher": "" if status["launcher"] else "none answers; runs wait",
+        "launcher": _launcher(status),
     }
     rows = [_job(row, last.get(row["job"], ""), now) for row in jobs[:_MOST_JOBS]]
     header = ("job", "next slot", "", "last run, 24 h", "schedule")
@@ -97,6 +98,15 @@ def client_card(status: Row, jobs: Sequence[Row], last: Mapping[str, str], now: 
     return Card(
         kind="Client", title="scheduler", state="running", parts=(Facts(facts=facts), table)
     )
+
+
+def _launcher(status: Row) -> str:
+    match status.get("launcher_state"):  # an older scheduler tells of none
+        case LauncherState.STARTING:
+            return "is starting; runs wait for it"
+        case LauncherState.LOST:
+            return "none answers; runs wait"
+    return "" if status["launcher"] else "none is attached; runs wait"
 
 
 def _job(row: Row, last: str, now: datetime) -> Sequence[str]:

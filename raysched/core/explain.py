@@ -15,6 +15,7 @@ from raysched.core.capacity import WANTING, Room
 from raysched.core.causes import Cause
 from raysched.core.dispatch import Wait
 from raysched.core.model import NODE_DIED, Decision, Run, Tried
+from raysched.core.ports import LauncherState
 from raysched.core.slots import JobView, next_due
 from raysched.core.states import State
 from raysched.show.text import instant
@@ -70,13 +71,13 @@ class Explanation:
 class RunView:
     """What the explanation of an unfinished run looks at.
 
-    `launcher` is whether one is attached, `deployed` whether the job still is; `wait` says
-    what keeps the run from Ray, `room` whether the cluster can hold it, if that is known.
+    `deployed` is whether the job still is; `wait` says what keeps the run from Ray, `room`
+    whether the cluster can hold it, if that is known.
     """
 
     run: Run
     spec: JobSpec
-    launcher: bool = True
+    launcher: LauncherState = LauncherState.ATTACHED
     deployed: bool = True
     wait: Wait | None = None
     room: Room | None = None
@@ -118,6 +119,19 @@ _ELSEWHERE = frozenset(
 )
 
 
+#: Why a run waits while no launcher is attached, and what to do about it.
+_WITHOUT_LAUNCHER = {
+    LauncherState.STARTING: (
+        "waits for the launcher, which is starting",
+        "wait a few seconds; if this lasts, see `raysched status`.",
+    ),
+    LauncherState.LOST: (
+        "waits for a launcher: none answers",
+        "it is started anew by itself; if this lasts, see `raysched status`.",
+    ),
+}
+
+
 def _of_run(view: RunView) -> tuple[Cause, str, str | None]:
     run, spec, wait = view.run, view.spec, view.wait
     if run.stop:
@@ -128,9 +142,8 @@ def _of_run(view: RunView) -> tuple[Cause, str, str | None]:
         return (Cause.NODE_LOST if lost else Cause.RETRY_DELAY), f"{run.reason}{at}", None
     if run.state is State.RUNNING:
         return Cause.RUNNING, _running(run, spec), None
-    if not view.launcher:
-        fix = "it is started anew by itself; if this lasts, see `raysched status`."
-        return Cause.NO_LAUNCHER, "waits for a launcher: none answers", fix
+    if view.launcher is not LauncherState.ATTACHED:
+        return Cause.NO_LAUNCHER, *_WITHOUT_LAUNCHER[view.launcher]
     if wait is not None and wait.holders:
         chosen = spec.max_active is not None or run.line is not None
         cause = Cause.MAX_ACTIVE if chosen else Cause.OVERLAP

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from raysched.core.model import Run, Stop
@@ -108,6 +109,16 @@ class StopOrder:
 
     key: str
     stop: Stop
+
+
+class LauncherState(StrEnum):
+    """How things stand between a scheduler and its launcher; runs start only while attached."""
+
+    STARTING = "starting"
+    """None has attached since the scheduler came up, and none has failed to yet."""
+    ATTACHED = "attached"
+    LOST = "lost"
+    """It does not answer; another one is started by itself."""
 
 
 class Launcher(Protocol):

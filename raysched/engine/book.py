@@ -16,7 +16,14 @@ from typing import Any, Literal
 from raysched.core.dispatch import Dispatch
 from raysched.core.model import Run
 from raysched.core.orders import Order, Shape
-from raysched.core.ports import Changes, JobRecord, Snapshot, StopOrder, Version
+from raysched.core.ports import (
+    Changes,
+    JobRecord,
+    LauncherState,
+    Snapshot,
+    StopOrder,
+    Version,
+)
 from raysched.core.sharing import Pace
 from raysched.core.slots import JobView, next_due, view_of
 from raysched.core.timetable import Timetable
@@ -40,6 +47,7 @@ class Book:
     def __init__(self, snapshot: Snapshot, window: int) -> None:
         self.epoch = snapshot.epoch
         self.launcher: str | None = None  # the one that is attached
+        self.launcher_state = LauncherState.STARTING
         self.jobs: dict[str, JobRecord] = dict(snapshot.jobs)
         self.versions: dict[tuple[str, str], Version] = dict(snapshot.versions)
         self.runs: dict[str, Run] = {}
@@ -105,6 +113,14 @@ class Book:
     def view(self, name: str) -> JobView:
         """Return what decisions about the job's slots look at."""
         return view_of(self.jobs[name], tuple(self.lines.get(name, ())))
+
+    def attach_launcher(self, launcher: str) -> None:
+        """Have a launcher take the orders from now on."""
+        self.launcher, self.launcher_state = launcher, LauncherState.ATTACHED
+
+    def lose_launcher(self) -> None:
+        """Have nobody take orders until another launcher attaches."""
+        self.launcher, self.launcher_state = None, LauncherState.LOST
 
     def put_run(self, run: Run) -> Run:
         """Keep a new or changed run."""

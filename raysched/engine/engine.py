@@ -125,7 +125,7 @@ class Engine:
             # The turn is durable, and its replies must say so. What did not leave is
             # ordered again when the launcher has told what it knows.
             _log.exception("the launcher did not take its orders")
-            book.launcher = None
+            book.lose_launcher()
             self._launcher.attach(book.epoch)
         self._discard(refused)
         return Turn(replies=replies, finished=finished)
@@ -168,10 +168,10 @@ class Engine:
     def _hear(self, message: messages.FromLauncher, now: datetime) -> None:
         match message:
             case LauncherUp(launcher=launcher, known=known):
-                self._book.launcher = launcher
+                self._book.attach_launcher(launcher)
                 runs.adopt(self._book, launcher, known, self._results, now)
             case LauncherDown():
-                self._book.launcher = None
+                self._book.lose_launcher()
             case Reports(launcher=launcher, reports=reports):
                 for report in reports:
                     runs.hear(self._book, report, launcher, self._results, now)

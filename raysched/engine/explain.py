@@ -53,7 +53,7 @@ def of_run(book: Book, run: Run, cluster: Cluster | None = None) -> Explanation:
         RunView(
             run=run,
             spec=spec,
-            launcher=book.launcher is not None,
+            launcher=book.launcher_state,
             deployed=run.job in book.jobs,
             wait=wait,
             room=_room(book, spec, cluster) if queued else None,

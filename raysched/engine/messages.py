@@ -152,7 +152,7 @@ class Explain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Reply: a dict of counts: jobs, runs by state, the epoch, the launcher."""
+    """Reply: a dict of counts: jobs, runs by state, the epoch, the launcher and its state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

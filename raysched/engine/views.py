@@ -122,10 +122,11 @@ def _run(book: Book, run: Run) -> dict[str, Any]:
 
 
 def status(book: Book) -> dict[str, Any]:
-    """Return counts of jobs and runs, the epoch, and whether a launcher is attached."""
+    """Return counts of jobs and runs, the epoch, and how it stands with the launcher."""
     return {
         "epoch": book.epoch,
         "launcher": book.launcher,
+        "launcher_state": str(book.launcher_state),
         "jobs": len(book.jobs),
         "paused": sum(record.pause is not None for record in book.jobs.values()),
         "runs": dict(Counter(str(run.state) for run in book.runs.values())),

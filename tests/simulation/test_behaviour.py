@@ -700,12 +700,32 @@ def test_nothing_is_launched_while_no_launcher_answers_and_the_reason_says_so():
     world.ask(LauncherDown(reason="it died"))
     (second,) = trigger(world, request="2")
     assert why(world, second) == "waits for a launcher: none answers"
-    assert world.ask(Status())["launcher"] is None
+    told = world.ask(Status())
+    assert (told["launcher"], told["launcher_state"]) == (None, "lost")
     pass_time(world, M)
     assert began(world) == [f"{first}#1"]
     world.launcher.die()
     pass_time(world, M)
     assert began(world) == [f"{first}#1", f"{second}#1"]
+
+
+def test_a_launcher_that_has_yet_to_come_up_is_said_to_be_starting_not_to_be_lost():
+    class Slow:
+        def __init__(self, inner):
+            self.launch, self.stop = inner.launch, inner.stop
+
+        def attach(self, epoch):
+            pass  # it answers some time later
+
+    world = a_world(a_job(), script=long(), launcher=Slow)
+    (run,) = trigger(world)
+    assert why(world, run) == "waits for the launcher, which is starting"
+    told = world.ask(Status())
+    assert (told["launcher"], told["launcher_state"]) == (None, "starting")
+    world.launcher.attach(world.engine.epoch)
+    pass_time(world, S)
+    assert world.ask(Status())["launcher_state"] == "attached"
+    assert began(world) == [f"{run}#1"]
 
 
 def test_a_launcher_that_has_forgotten_a_running_attempt_does_not_run_it_twice():

@@ -153,6 +153,12 @@ def of(**changed):
         (checks.scheduler, of(scheduler=None, scheduler_problem="none."), "fail", "none."),
         (checks.scheduler, of(scheduler=replace(SCHEDULER, home="/other")), "warn", "/other"),
         (checks.launcher, of(scheduler=replace(SCHEDULER, launcher=None)), "fail", "none"),
+        (
+            checks.launcher,
+            of(scheduler=replace(SCHEDULER, launcher=None, launcher_state="starting")),
+            "warn",
+            "is starting",
+        ),
         (checks.versions, of(scheduler=replace(SCHEDULER, software=None)), "warn", "older"),
         (
             checks.versions,

@@ -66,6 +66,7 @@ STATUS = {
     "paused": 1,
     "runs": {"running": 3},
     "launcher": "l1",
+    "launcher_state": "attached",
 }
 JOB = {
     "job": "daily",
@@ -334,6 +335,22 @@ def test_a_client_shows_its_jobs_and_counts():
     many = cards.client_card(STATUS, [JOB] * 8312, {}, NOW)
     assert "50 of 8,312 jobs" in read(html(many))
     assert cards.client_text(STATUS) == "2 jobs, 1 paused, 3 running"
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("starting", "is starting; runs wait for it"),
+        ("lost", "none answers; runs wait"),
+        (None, "none is attached; runs wait"),
+    ],
+)
+def test_a_client_says_of_a_launcher_that_is_starting_something_else_than_of_a_lost_one(
+    state, said
+):
+    status = {**STATUS, "launcher": None, "launcher_state": state}
+    assert said in read(html(cards.client_card(status, [], {}, NOW)))
+    assert "launcher" not in read(html(cards.client_card(STATUS, [], {}, NOW)))
 
 
 def test_a_scheduler_that_is_gone_is_said_and_never_raised():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from raysched.cli.doctor.facts import Facts, Listener, Software, State
+from raysched.core.ports import LauncherState
 from raysched.show.text import length, size
 
 MIB = 1024 * 1024
@@ -181,6 +182,8 @@ def launcher(facts: Facts) -> Finding:
     name, found = "launcher", facts.scheduler
     if found is None:
         return _unknown(name, "the scheduler does not answer")
+    if found.launcher_state == LauncherState.STARTING:
+        return _warn(name, "it is starting: no run can start yet", "wait a few seconds.")
     if found.launcher is None:
         fix = "wait a few seconds: it is started again by itself; then see Ray's logs of it."
         return _fail(name, "none is attached: no run can start", fix)

@@ -75,6 +75,7 @@ class Scheduler:
     node_id: str
     home: str
     launcher: str | None
+    launcher_state: str | None = None
     database: str | None = None
     software: Software | None = None
     ahead_s: float | None = None

@@ -241,6 +241,7 @@ def _asked(client: Client) -> Scheduler:
         node_id=told["node_id"],
         home=told["home"],
         launcher=told["launcher"],
+        launcher_state=told.get("launcher_state"),
         database="PostgreSQL" if url and "postgres" in url.partition(":")[0] else None,
         software=Software(**told["versions"]) if "versions" in told else None,
         ahead_s=told["now"] - middle if "now" in told else None,
