@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: started once, on a socket, thrown away at the end."""
+"""A home with two jobs deployed, and a PostgreSQL server of the tests' own, started once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,32 @@ import uuid
 from pathlib import Path
 
 import pytest
+from samples import TICK, TOCK, deployed
 from sqlalchemy import create_engine, text
 
+from raysched.store.history import History
+from raysched.store.sql import SqlStore
 from raysched.testing.clock import FakeClock
 
 
 @pytest.fixture
 def clock():
     return FakeClock()
+
+
+@pytest.fixture
+def home(tmp_path):
+    History(tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(home, clock):
+    store = SqlStore(home / "state.db", clock)
+    store.open()
+    store.commit(deployed(TICK, TOCK))
+    yield store
+    store.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
-"""Jobs, runs and rows for the tests of the store."""
+"""Jobs, runs and rows for the tests of the store, and their way into files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from raysched.core import records
 from raysched.core.model import Decision, Outcome, Run, Trigger, Verdict
@@ -12,6 +13,10 @@ from raysched.core.orders import LogLine
 from raysched.core.ports import Changes, JobRecord, Version
 from raysched.core.states import Event, State
 from raysched.spec.definition import JobSpec
+from raysched.store.history import History
+from raysched.store.sealer import Sealer
+from raysched.store.sql import SqlStore
+from raysched.testing.clock import FakeClock
 
 START = datetime(2026, 3, 1, 12, 0, 0, 1, tzinfo=UTC)
 
@@ -20,6 +25,9 @@ def version(name: str = "tick", **spec) -> Version:
     """A version of a job."""
     made = JobSpec(name=name, **spec)
     return Version(spec=made, code_hash=f"code of {name}", version=made.version("code"))
+
+
+TICK, TOCK = version(tags=("a", "b")), version("tock")
 
 
 def record(of: Version, **changed) -> JobRecord:
@@ -76,3 +84,8 @@ def finished(
             ("runs", records.run_row(replace(made, state=State.SUCCEEDED), spec, outcome)),
         ]
     return changes
+
+
+def seal(store: SqlStore, home: Path) -> None:
+    """Move every finished row into the files of a home."""
+    Sealer(store, History(home), FakeClock()).seal(everything=True)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import ipc
-from samples import START, deployed, finished, run, version
+from samples import START, TICK, TOCK, finished, run, seal
 
 from raysched.core.ports import Changes
 from raysched.core.records import run_row
@@ -19,34 +19,10 @@ from raysched.store import layout, query, reader, results, stream
 from raysched.store.archive import FileArchive, Question
 from raysched.store.desk import Desk
 from raysched.store.distant import DistantArchive
-from raysched.store.history import History
 from raysched.store.home import open_home
 from raysched.store.schema import schema_of, to_table
-from raysched.store.sealer import Sealer
-from raysched.store.sql import SqlStore
-from raysched.testing.clock import FakeClock
 
-TICK, TOCK = version(), version("tock")
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def home(tmp_path):
-    History(tmp_path / "home")
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def store(home, clock):
-    store = SqlStore(home / "state.db", clock)
-    store.open()
-    store.commit(deployed(TICK, TOCK))
-    yield store
-    store.close()
-
-
-def seal(store, home):
-    Sealer(store, History(home), FakeClock()).seal(everything=True)
 
 
 class Wire:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pandas as pd
 import pyarrow as pa
 import pytest
-from samples import START, deployed, finished, run, version
+from samples import START, TICK, TOCK, finished, run, seal
 
 from raysched.cli import main
 from raysched.core.ports import Changes
@@ -20,38 +20,22 @@ from raysched.store.home import open_home
 from raysched.store.query import batches, frame
 from raysched.store.schema import DATASETS, KEYS, schema_of
 from raysched.store.sealer import Sealer
-from raysched.store.sql import SqlStore
 from raysched.store.summary import summary
 from raysched.testing.clock import FakeClock
 
-TICK, TOCK = version(tags=("a", "b")), version("tock")
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def home(tmp_path):
-    History(tmp_path / "home")
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def store(home, clock):
+def store(store, home):
     """Runs of three days in files, one not sealed yet, one not over."""
-    store = SqlStore(home / "state.db", clock)
-    store.open()
-    store.commit(deployed(TICK, TOCK))
     for day in range(3):
         store.commit(finished(TICK, [f"tick@{day}-{n}" for n in range(4)], end=START + day * DAY))
         store.commit(finished(TOCK, [f"tock@{day}"], end=START + day * DAY))
         seal(store, home)
     store.commit(finished(TICK, ["tick@unsealed"]))
     store.commit(Changes(runs={"tick@live": run(TICK, "tick@live")}))
-    yield store
-    store.close()
-
-
-def seal(store, home):
-    Sealer(store, History(home), FakeClock()).seal(everything=True)
+    return store
 
 
 def keys_of(frame, dataset):

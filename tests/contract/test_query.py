@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import samples
-from samples import START, deployed, finished, run, version
+from samples import START, TICK, TOCK, deployed, finished, run, seal
 
 from raysched.core.ports import Changes
 from raysched.core.states import State
@@ -24,27 +24,7 @@ from raysched.store.sealer import Sealer
 from raysched.store.sql import SqlStore
 from raysched.testing.clock import FakeClock
 
-TICK, TOCK = version(), version("tock")
 HERE = os.path.dirname(samples.__file__)
-
-
-@pytest.fixture
-def home(tmp_path):
-    History(tmp_path / "home")
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def store(home, clock):
-    store = SqlStore(home / "state.db", clock)
-    store.open()
-    store.commit(deployed(TICK, TOCK))
-    yield store
-    store.close()
-
-
-def seal(store, home):
-    Sealer(store, History(home), FakeClock()).seal(everything=True)
 
 
 def beside(home):
