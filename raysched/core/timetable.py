@@ -44,11 +44,6 @@ class Timetable(Generic[K]):
         """Forget `key`."""
         self._due.pop(key, None)
 
-    def due_at(self, key: K) -> datetime | None:
-        """Return when `key` comes due, or None."""
-        us = self._due.get(key)
-        return None if us is None else from_us(us)
-
     def next(self) -> datetime | None:
         """Return the earliest due instant, or None if the timetable is empty."""
         while self._heap:

@@ -1,4 +1,4 @@
-"""The columns of the history, and how a row becomes Arrow and comes back.
+"""The columns of the history, and how a row becomes Arrow.
 
 Law: a schema only ever grows, at its end, by nullable columns. A row is a plain
 dict that JSON can carry, its instants whole microseconds since 1970 in UTC.
@@ -189,15 +189,6 @@ def to_table(dataset: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
             raise StoreError(f"a row of {dataset} has no {name}, which identifies it.")
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=schema)
-
-
-def to_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """An Arrow table as rows, with instants as whole microseconds: the way back."""
-    for index, field in enumerate(table.schema):
-        if field.type == INSTANT:
-            table = table.set_column(index, field.name, table.column(index).cast(_INT))
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
 
 
 def conform(dataset: str, table: pa.Table) -> pa.Table:
