@@ -21,9 +21,6 @@ from raysched.errors import ClusterError, NotRunning
 _RECORD = "ray.json"
 _START_S = 60.0
 _STOP_S = 10.0
-# Ray ends workers beyond its CPUs after an idle second. Runs of less than a CPU each, as most
-# containers are, would start them anew in every burst: half a second of processor time apiece.
-_SETTINGS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +154,7 @@ def ray_program() -> str:
 
 
 def _environment() -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return {**_SETTINGS, **inherited}
+    return {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
 
 def _temp_dir() -> str:

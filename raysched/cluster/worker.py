@@ -23,6 +23,7 @@ from raysched.cluster.batch import Batch, Notes
 from raysched.cluster.herald import Herald
 from raysched.cluster.mail import OrderLetter, ReportLetter
 from raysched.cluster.names import guard_directory
+from raysched.cluster.warm import Warmth
 from raysched.core.orders import Ended, Order, Started
 from raysched.runners.watch import Guard
 
@@ -64,6 +65,7 @@ class _Worker:
             pid=os.getpid(),
         )
         self._herald = Herald()
+        self._warmth = Warmth()
         self._notes: Notes | None = None
 
     def run(
@@ -80,6 +82,7 @@ class _Worker:
                 code = large[letter.code_hash] if letter.code is None else letter.code
                 ended = self._run(setting, batch, mail.open_order(letter.body), code)
                 batch.over(mail.seal_report(ended))
+            self._warmth.renew()
             return batch.untold()
         except BaseException:
             # This is no fault of the job's, whose exceptions do not come here. A worker in an

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -59,6 +60,11 @@ def hangs():
 
 @rs.job(num_gpus=64)
 def huge(): ...
+
+@rs.job
+def where():
+    import os
+    return os.getpid()
 """
 
 
@@ -192,6 +198,13 @@ def test_a_plan_changes_nothing_and_a_deploy_does_what_it_said(cli):
     assert {row["action"] for row in cli.json("deploy", "--plan")} == {"unchanged"}
 
 
+def test_a_worker_waits_for_the_next_run(cli):
+    run = "trigger", "where", "--wait"
+    first = cli.json(*run)["result_json"]
+    time.sleep(2)  # in which Ray ends idle workers of a process that is gone, as `up` is
+    assert cli.json(*run)["result_json"] == first
+
+
 def test_a_plan_names_the_fields_that_change_and_a_prune_asks_first(cli):
     folder = cli.home.parent / "jobs"
     (folder / "more.py").write_text("import raysched as rs\n\n@rs.job\ndef more(): ...\n")
@@ -217,7 +230,7 @@ def test_a_plan_names_the_fields_that_change_and_a_prune_asks_first(cli):
 
 def test_status_and_jobs_show_what_is_deployed(cli):
     facts = cli.json("status")
-    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 6, str(cli.home))
+    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 7, str(cli.home))
     assert " 06:00:00 E" in cli("jobs")
     assert cli.json("job", "add")["timezone"] == "America/New_York"
     cli("job", "addd", code=6)

@@ -1,4 +1,4 @@
-"""What a Ray of one's own is started with, and how it is known again."""
+"""How a Ray of one's own is known again."""
 
 import json
 import os
@@ -9,8 +9,6 @@ import psutil
 import pytest
 
 from raysched.cluster import local
-
-KEPT = "RAY_idle_worker_killing_time_threshold_ms"
 
 
 @pytest.fixture
@@ -32,13 +30,6 @@ def record(tmp_path):
         return tmp_path
 
     return write
-
-
-def test_workers_stay_warm_for_a_minute_unless_the_user_says_otherwise(monkeypatch):
-    monkeypatch.delenv(KEPT, raising=False)
-    assert local._environment()[KEPT] == "60000"
-    monkeypatch.setenv(KEPT, "5")
-    assert local._environment()[KEPT] == "5"
 
 
 def test_a_living_ray_is_known_again(record, supervisor):

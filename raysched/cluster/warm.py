@@ -1,0 +1,51 @@
+"""Keeps a worker for the runs to come, which would else start one anew.
+
+Ray ends an idle worker within 0.2 s once the process that made the launcher has gone, as
+`raysched up` has, and after a second if there are more of them than CPUs. A new one costs
+half a second of processor time. But Ray spares a worker that owns an object, which others
+may ask for: so a worker owns one for as long as it pays to wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import ray
+
+WARM_S = 60.0
+"""How long a worker outlasts its last run."""
+
+_log = logging.getLogger(__name__)
+
+
+class Warmth:
+    """What keeps this process alive between runs."""
+
+    def __init__(self, lasting_s: float = WARM_S) -> None:
+        self._lasting_s = lasting_s
+        self._lock = threading.Lock()
+        self._until = 0.0
+        self._owned: ray.ObjectRef[None] | None = None
+
+    def renew(self) -> None:
+        """Have it last from now on."""
+        with self._lock:
+            self._until = time.monotonic() + self._lasting_s
+            if self._owned is None:
+                try:
+                    self._owned = ray.put(None)
+                except Exception as error:  # a full store: the next run starts a worker
+                    _log.info("Ray may end this worker as soon as it is idle: %s", error)
+                    return
+                threading.Thread(target=self._fade, name="raysched-warmth", daemon=True).start()
+
+    def _fade(self) -> None:
+        while True:
+            with self._lock:
+                left = self._until - time.monotonic()
+                if left <= 0:
+                    self._owned = None
+                    return
+            time.sleep(left)
