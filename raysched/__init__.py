@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raysched import plot as plot
-    from raysched.client import Client, Run
+    from raysched.client.client import Client
     from raysched.client.connect import connect
     from raysched.client.history import attempts, decisions, logs, runs
+    from raysched.client.run import Run
     from raysched.runners.current import current
     from raysched.spec.container import Mount
     from raysched.spec.container_job import ContainerJob, container
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from raysched.spec.schedules import after_end, at, cron, every
 
 _PLACES = {
-    "Client": "raysched.client",
-    "Run": "raysched.client",
+    "Client": "raysched.client.client",
+    "Run": "raysched.client.run",
     "connect": "raysched.client.connect",
     "attempts": "raysched.client.history",
     "decisions": "raysched.client.history",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raysched.client.stage import cell
 from raysched.core.states import State
 from raysched.errors import Conflict, NotFound, RunFailed, WaitTimeout
-from raysched.spec.units import Duration, duration, from_us
+from raysched.spec.units import Duration, duration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,15 +168,6 @@ class Run:
         # `run.watch()` as a cell's last line has shown everything right above.
         above = self._shown_in is not None and self._shown_in == cell()
         return html(brief_card_of_run(self) if above else card_of_run(self, self._client))
-
-
-def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of history with instants as aware datetimes."""
-    instants = ("slot", "created_at", "queued_at", "started_at", "finished_at")
-    return {
-        name: from_us(value) if name in instants and type(value) is int else value
-        for name, value in row.items()
-    }
 
 
 def not_found(run_id: str) -> NotFound:

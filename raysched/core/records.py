@@ -15,7 +15,7 @@ from raysched.core.model import Outcome, Run, Verdict
 from raysched.core.orders import LogLine
 from raysched.core.states import State
 from raysched.spec.definition import JobSpec
-from raysched.spec.units import to_us
+from raysched.spec.units import from_us, to_us
 
 
 def run_row(run: Run, spec: JobSpec, outcome: Outcome | None = None) -> dict[str, Any]:
@@ -126,6 +126,17 @@ def log_rows(run: Run, node_ip: str | None, lines: Sequence[LogLine]) -> list[Ma
         }
         for line in lines
     ]
+
+
+_INSTANTS = ("slot", "created_at", "queued_at", "started_at", "finished_at")
+
+
+def with_instants(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a run or an attempt with its instants as aware datetimes, for readers."""
+    return {
+        name: from_us(value) if name in _INSTANTS and type(value) is int else value
+        for name, value in row.items()
+    }
 
 
 def _us(moment: datetime | None) -> int | None:

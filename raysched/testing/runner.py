@@ -13,8 +13,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from raysched.client.run import plain
 from raysched.core.model import attempt_key
+from raysched.core.records import with_instants
 from raysched.core.states import State
 from raysched.errors import InputError, RunFailed
 from raysched.spec.job import Job
@@ -50,7 +50,7 @@ class LocalRun:
 
     @cached_property
     def _row(self) -> dict[str, Any]:
-        row = plain(self._rows("runs")[0])
+        row = with_instants(self._rows("runs")[0])
         return {name: str(it) if isinstance(it, StrEnum) else it for name, it in row.items()}
 
     def _rows(self, dataset: str) -> list[Mapping[str, Any]]:
@@ -114,7 +114,7 @@ class LocalRun:
             output="".join(f"{line}\n" for line in lines),
             metrics=told.metrics,
             progress=told.progress,
-            row=plain(row),
+            row=with_instants(row),
         )
 
     @property

@@ -11,7 +11,7 @@ import tarfile
 import pytest
 
 import raysched as rs
-from raysched.client import _of_job
+from raysched.client.deployments import of_job
 from raysched.errors import DeclarationError
 from raysched.runners import context
 from raysched.runners.context import pack
@@ -232,7 +232,7 @@ def test_a_container_sends_its_folder_or_nothing(folder):
 
 def test_a_deployment_carries_the_definition_and_what_is_pinned(folder):
     job = rs.container("w", build=folder)
-    made = _of_job(job)
+    made = of_job(job)
     assert (made.spec, made.code, made.code_hash) == (job.spec, pin(job).code, pin(job).code_hash)
     with pytest.raises(DeclarationError, match="is not a job"):
-        _of_job("w")
+        of_job("w")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import raysched as rs
-from raysched.client import _of_folder
+from raysched.client.deployments import deployments
 from raysched.client.folder import scan
 from raysched.errors import DeclarationError
 
@@ -237,4 +237,4 @@ def test_a_folder_with_a_fault_deploys_nothing_and_names_the_file(root):
     write(root, "a", 'image = "a"')
     write(root, "b", 'image = "B"')
     with pytest.raises(DeclarationError, match=r"b/job\.toml, line 1"):
-        _of_folder(root)
+        deployments([root])
