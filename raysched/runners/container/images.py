@@ -32,7 +32,7 @@ from raysched.spec.container import Pull
 
 _LONGEST_S = 3600.0  # a build or pull that says nothing for so long hangs
 _GLANCE_S = 0.1
-_FROM = re.compile(r"^Step \d+/\d+ : FROM (?:--\S+ )?(\S+)")
+_FROM = re.compile(r"^Step \d+/\d+ : FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
 _MADE = re.compile(r"^ ---> ([0-9a-f]{12,64})$")
 
 
@@ -150,10 +150,12 @@ def _build(
                     output.say(line, build=True)
                     made += _MADE.findall(line)
                     steps.append(line)
-    except Refused as error:
+    except (Refused, Absent) as error:
         fault = str(error)
     finally:
-        _discard(engine, made)
+        froms = _froms(steps)
+        # An image that was pulled by its digest has no tag either, and is nobody's to remove.
+        _discard(engine, [image for image in made if image not in froms])
     if fault:
         output.say(fault, build=True)
         raise BuildFailed(
@@ -161,22 +163,36 @@ def _build(
             why=fault[:1000],
             fix="the lines of the build are in the run's log, above this one.",
         )
-    return [
-        f"{name}@{engine.digest(engine.image(image)['Id'], name).rpartition('@')[2]}"
-        for name, image in _froms(steps)
-    ]
+    return [_pinned(engine, name, image) for image, name in froms.items()]
 
 
-def _froms(steps: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the images that a build began its stages from, and the ids that they had."""
-    found, name = [], None
+def _froms(steps: Sequence[str]) -> dict[str, str]:
+    """Return the images that a build began from, by their ids, but for its own stages."""
+    found: dict[str, str] = {}
+    stages: set[str] = set()
+    begun = None
     for line in steps:  # between a FROM and its id stands what a pull says
         if line.startswith("Step "):
-            name = _FROM.match(line)
-        elif name and (id_ := _MADE.match(line)):
-            found.append((name[1], id_[1]))
-            name = None
+            begun = _FROM.match(line)
+        elif begun and (id_ := _MADE.match(line)):
+            name, stage = begun.groups()
+            if name.lower() not in stages:
+                found[id_[1]] = name
+            stages.add((stage or "").lower())
+            begun = None
     return found
+
+
+def _pinned(engine: Engine, name: str, image: str) -> str:
+    """Return an image that a FROM names, or an ARG in it, with its digest."""
+    try:
+        known = engine.image(image)
+    except Absent:  # somebody removed it meanwhile
+        return f"{name}@{image}"
+    if "$" in name:
+        name = next(iter([*(known["RepoTags"] or ()), *(known["RepoDigests"] or ())]), name)
+    digest = engine.digest(known["Id"], name).rpartition("@")[2]
+    return f"{name.partition('@')[0]}@{digest}"
 
 
 def _discard(engine: Engine, made: Sequence[str]) -> None:

@@ -43,6 +43,23 @@ def test_a_stage_of_a_dockerfile_of_another_name_is_built(ran, context, key):
     assert texts(lines, "stdout") == ["2"]
 
 
+def test_a_stage_may_begin_from_another_stage(ran, context, key, engine):
+    base = docker_engine.BASE
+    files = context(
+        Dockerfile=f"FROM {base} AS Base\nENV X={key}\nFROM  base  as build\nRUN echo $X > /x\n"
+        f"FROM {base}\nCOPY --from=build /x /x\n"
+    )
+    ending, lines = ran("cat /x", build=Build(), context=files)
+    assert texts(lines, "stdout") == [key], ending.fault
+    assert ending.image.endswith(f" on {base}@{engine.inspect_image(base)['Id']}")
+
+
+def test_a_base_that_an_argument_names_is_recorded_by_its_own_name(ran, context, key):
+    files = context(Dockerfile=f"ARG BASE=none\nFROM ${{BASE}}\nENV X={key}\n")
+    ending, _ = ran("true", build=Build(args={"BASE": docker_engine.BASE}), context=files)
+    assert f" on {docker_engine.BASE}@sha256:" in ending.image
+
+
 def test_the_same_content_is_built_once_however_many_ask(watcher, context, key, engine):
     files = context(Dockerfile=f"{FROM}RUN sleep 1; echo built-{key}\n")
     watchers = [watcher("true", build=Build(), context=files) for _ in range(3)]

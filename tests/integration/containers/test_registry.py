@@ -190,3 +190,16 @@ def test_a_build_begins_from_an_image_of_a_private_registry(
     assert ending.exit_code == 0, ending.fault
     assert ending.image.endswith(f" on {image}@{digest}")
     assert PASSWORD not in words(lines) + repr(ending)
+
+
+def test_a_base_by_its_digest_stays_and_is_recorded_once(ran, registry, engine, context, key):
+    digest = registry.push(engine, key, "1")
+    base = f"{registry.address}/{key}"
+    files = context(
+        Dockerfile=f"FROM {base}:1@{digest} AS first\nRUN echo {key} > /x\n"
+        "FROM scratch\nCOPY --from=first / /\n"
+    )
+    ending, lines = ran("cat /x", build=Build(), context=files)
+    assert words(lines).endswith(key), ending.fault
+    assert ending.image.endswith(f" on {base}:1@{digest}")
+    assert engine.inspect_image(f"{base}@{digest}")
