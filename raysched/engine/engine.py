@@ -18,7 +18,7 @@ from raysched.core.orders import Order
 from raysched.core.ports import Clock, Launcher, Results, Store
 from raysched.core.sharing import MOST, share
 from raysched.core.states import State
-from raysched.engine import backfill, explain, jobs, messages, runs, views
+from raysched.engine import attempts, backfill, explain, jobs, messages, runs, views
 from raysched.engine.book import Book
 from raysched.engine.messages import FromUser, LauncherDown, LauncherUp, Message, Reports
 from raysched.errors import InputError, RayschedError
@@ -101,7 +101,7 @@ class Engine:
                 replies[n] = self._answer(message, now)
         if self._book.launcher is not None:
             for run_id in self._book.dispatch.take():
-                runs.launch(self._book, run_id, self._book.launcher)
+                attempts.launch(self._book, run_id, self._book.launcher)
         return self._let_out(replies)
 
     def _let_out(self, replies: list[Any]) -> Turn:
@@ -157,24 +157,19 @@ class Engine:
         elif run.state is State.QUEUED:
             book.dispatch.launched(run.run_id, book.shape_of(run).key)
             book.alarm("queue", run, runs.must_start_by(book, run))
-        elif run.attempt_started_at:
-            timeout = book.version_of(run).spec.timeout
-            book.alarm(
-                "stop",
-                run,
-                run.attempt_started_at + timeout + runs.slack(book, run) if timeout else None,
-            )
+        else:
+            book.alarm("stop", run, runs.must_end_by(book, run))
 
     def _hear(self, message: messages.FromLauncher, now: datetime) -> None:
         match message:
             case LauncherUp(launcher=launcher, known=known):
                 self._book.attach_launcher(launcher)
-                runs.adopt(self._book, launcher, known, self._results, now)
+                attempts.adopt(self._book, launcher, known, self._results, now)
             case LauncherDown():
                 self._book.lose_launcher()
             case Reports(launcher=launcher, reports=reports):
                 for report in reports:
-                    runs.hear(self._book, report, launcher, self._results, now)
+                    attempts.hear(self._book, report, launcher, self._results, now)
 
     def _ring(self, now: datetime) -> None:
         for kind, name in self._book.alarms.pop_due(now):
