@@ -9,6 +9,7 @@ may ask for: so a worker owns one for as long as it pays to wait.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 
@@ -21,10 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 class Warmth:
-    """What keeps this process alive between runs."""
+    """What keeps this process alive between runs, unless another raysched is installed by now."""
 
     def __init__(self, lasting_s: float = WARM_S) -> None:
         self._lasting_s = lasting_s
+        self._installed = _installed()
         self._lock = threading.Lock()
         self._until = 0.0
         self._owned: ray.ObjectRef[None] | None = None
@@ -33,7 +35,9 @@ class Warmth:
         """Have it last from now on."""
         with self._lock:
             self._until = time.monotonic() + self._lasting_s
-            if self._owned is None:
+            if _installed() != self._installed:
+                self._owned = None
+            elif self._owned is None:
                 try:
                     self._owned = ray.put(None)
                 except Exception as error:  # a full store: the next run starts a worker
@@ -49,3 +53,12 @@ class Warmth:
                     self._owned = None
                     return
             time.sleep(left)
+
+
+def _installed() -> tuple[int, int] | None:
+    """Return what tells the files of this installation from those of an upgrade."""
+    try:
+        found = os.stat(__file__)
+    except OSError:  # an upgrade is under way
+        return None
+    return found.st_ino, found.st_mtime_ns
