@@ -15,23 +15,14 @@ from raysched.bench.image import IMAGE, provided
 from raysched.bench.report import Figure, processor_seconds, where
 from raysched.client import Client
 from raysched.core.states import State
-from raysched.spec.container_job import container
+from raysched.spec.container_job import ContainerJob, container
 
 SAMPLES = 20
 AT_ONCE = 4
-ROUNDS = 3
+MANY = 40
+ROUNDS = 6
 TARGET = 1.1
 SAME = 0.95  # rates of so few containers vary by more than the last twentieth
-
-_box = container(
-    "bench-box",
-    image=IMAGE,
-    command=["/bin/busybox", "true"],
-    num_cpus=0.5,
-    memory="64MiB",
-    overlap="allow",
-    max_active=AT_ONCE,
-)
 
 
 def measure(client: Client) -> list[Figure]:
@@ -41,17 +32,22 @@ def measure(client: Client) -> list[Figure]:
         EngineUnavailable: no Docker engine answers here.
         ImageUnavailable: there is nothing to make the image of.
     """
+    import ray
+
     with provided() as engine, tempfile.TemporaryDirectory() as rooms:
-        bare = _bare(engine, Path(rooms))
-        client.deploy(_box)
-        for _ in range(3):
-            client.trigger(_box).wait("60s")
-            bare()
-        _runs(client)  # every worker loads the Docker client once
+        box = _box(ray.cluster_resources()["CPU"] / AT_ONCE)
+        client.deploy(box)
+        bare = _bare(engine, box, Path(rooms))
+        _runs(client, box)  # every worker loads the Docker client once
+        _bares(bare)
         before = processor_seconds()
-        pairs = [(_seconds(lambda: _run(client)), _seconds(bare)) for _ in range(SAMPLES)]
+        pairs = _in_turn(
+            lambda: _seconds(lambda: _run(client, box)), lambda: _seconds(bare), SAMPLES
+        )
         after = processor_seconds()
-        many = [(_rate(lambda: _runs(client)), _rate(lambda: _bares(bare))) for _ in range(ROUNDS)]
+        many = _in_turn(
+            lambda: _rate(lambda: _runs(client, box)), lambda: _rate(lambda: _bares(bare)), ROUNDS
+        )
     ours, theirs = ([pair[n] for pair in pairs] for n in (0, 1))
     run_s, bare_s = statistics.median(ours), statistics.median(theirs)
     same = statistics.median(one / other for one, other in many)
@@ -76,11 +72,23 @@ def measure(client: Client) -> list[Figure]:
     ]
 
 
-def _bare(engine: Any, rooms: Path) -> Callable[[], None]:
+def _box(num_cpus: float) -> ContainerJob:
+    """Return a job whose lease alone keeps to so many runs at once."""
+    return container(
+        "bench-box",
+        image=IMAGE,
+        command=["/bin/busybox", "true"],
+        num_cpus=num_cpus,
+        memory="64MiB",
+        overlap="allow",
+    )
+
+
+def _bare(engine: Any, box: ContainerJob, rooms: Path) -> Callable[[], None]:
     """Return what makes, starts, awaits, reads and removes just the container that a run makes."""
     from raysched.runners.container import Task, options
 
-    spec = _box.spec
+    spec = box.spec
     assert spec.container is not None
     task = Task(
         home="",
@@ -118,23 +126,37 @@ def _bare(engine: Any, rooms: Path) -> Callable[[], None]:
     return once
 
 
-def _run(client: Client) -> None:
-    assert client.trigger(_box).wait("60s").status == State.SUCCEEDED
+def _in_turn(
+    ours: Callable[[], float], theirs: Callable[[], float], times: int
+) -> list[tuple[float, float]]:
+    """Return pairs of what was measured; who goes first changes, as what follows is slowed."""
+    pairs = []
+    for n in range(times):
+        if n % 2:
+            other, one = theirs(), ours()
+        else:
+            one, other = ours(), theirs()
+        pairs.append((one, other))
+    return pairs
 
 
-def _runs(client: Client) -> None:
-    for run in client.trigger_many(_box, [{}] * SAMPLES):
+def _run(client: Client, box: ContainerJob) -> None:
+    assert client.trigger(box).wait("60s").status == State.SUCCEEDED
+
+
+def _runs(client: Client, box: ContainerJob) -> None:
+    for run in client.trigger_many(box, [{}] * MANY):
         run.wait("60s")
 
 
 def _bares(bare: Callable[[], None]) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done in [pool.submit(bare) for _ in range(SAMPLES)]:
+        for done in [pool.submit(bare) for _ in range(MANY)]:
             done.result()
 
 
 def _rate(work: Callable[[], None]) -> float:
-    return SAMPLES / _seconds(work)
+    return MANY / _seconds(work)
 
 
 def _seconds(work: Callable[[], None]) -> float:
