@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -131,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream, "reconfigure"
         ):  # a name that a terminal cannot write is no reason to die
             stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _tell_warning
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -157,6 +159,19 @@ def run(arguments: Sequence[str]) -> int:
         say_error(_told(error))
         return exit_code(error)
     return code if isinstance(code, int) else 0
+
+
+def _tell_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    *_: object,
+    **__: object,
+) -> None:
+    """Tell of a warning, and where it comes from if that is a file of the user's."""
+    ours = Path(filename).is_relative_to(Path(__file__).parents[1])
+    say(f"warning: {message}" if ours else f"warning: {message} ({filename}:{lineno})")
 
 
 def exit_code(error: Exception) -> int:

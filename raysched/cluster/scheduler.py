@@ -32,7 +32,7 @@ from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
 from raysched.engine.messages import Backfill, Explain, ListUnfinished, Message, Reports
 from raysched.errors import RayschedError, StoreError
-from raysched.store import beacon, leftovers, query, results
+from raysched.store import beacon, leftovers, query, results, whereabouts
 from raysched.store.history import History
 from raysched.store.sealer import Sealer
 from raysched.store.sql import SqlStore
@@ -175,10 +175,11 @@ class Scheduler:
             return None
 
     def _mark_home(self) -> None:
-        """Let clients know the home; without the mark they have it read for them."""
+        """Let clients know the home and its state; without the mark they have it read for them."""
         try:
+            whereabouts.note(self._home, self._state_url)
             beacon.light(self._home, BEACON, self._word)
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             _log.warning("%s", error)
 
     def _slot_runs(self, request: Backfill) -> list[SlotRun]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from raysched.errors import StoreError
 from raysched.store.home.local import sync_folder
@@ -181,6 +181,13 @@ def speaking(what: str, name: str, driver: type[Exception] = sqlite3.Error) -> I
         why = f"{name}: {' '.join(str(said).split())[:300]}"
         fix = next((fix for words, fix in _FIXES if any(each in why for each in words)), None)
         raise StoreError(what, why=why, fix=fix) from error
+
+
+def is_unreachable(error: StoreError) -> bool:
+    """Whether an error means that a server, or the driver for it, is not there for us now."""
+    cause = error.__cause__
+    is_server = isinstance(cause, OperationalError) and not isinstance(cause.orig, sqlite3.Error)
+    return is_server or isinstance(cause, ImportError)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A glance at a home for a shell that completes a word: names and ids, nothing else.
 
-Law: the standard library alone, and pyarrow where a file must be opened; no engine, no
-schema check, no error. It hints: what is damaged, locked or elsewhere has no hint.
+Law: the standard library alone, pyarrow where a file must be opened and psycopg where the
+state is PostgreSQL's; no engine, no schema check, no error. It hints: what is damaged,
+locked or slow to answer has no hint.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from raysched.store import whereabouts
+
 _BUSY_S = 0.2
+_CONNECT_S = 2  # less is more than libpq takes
 _BUDGET_S = 0.3  # for files of the history
 
 
@@ -59,7 +64,35 @@ def _ids(home: Path, asked: str, prefix: str, most: int) -> list[str]:
 
 
 def _ask(home: Path, sql: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
-    path = home / "state.db"
+    try:
+        url = whereabouts.noted(home)
+    except (OSError, UnicodeError):
+        return []
+    if url is None:
+        return _ask_file(home / "state.db", sql, values)
+    return _ask_server(url, sql, values) if url.startswith("postgres") else []
+
+
+def _ask_server(url: str, sql: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
+    connection = _connection(url)
+    if connection is not None:
+        with suppress(Exception):  # whatever it is: no hint
+            return list(connection.execute(sql.replace("?", "%s"), values))
+    return []
+
+
+@lru_cache(maxsize=1)
+def _connection(url: str) -> Any:
+    """Return this process's connection to PostgreSQL; None if it cannot be had at once."""
+    with suppress(Exception):
+        import psycopg
+
+        plain = f"postgresql://{url.partition('://')[2]}"  # without SQLAlchemy's driver
+        return psycopg.connect(plain, autocommit=True, connect_timeout=_CONNECT_S)
+    return None
+
+
+def _ask_file(path: Path, sql: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
     # Without a log nobody has it open, and an ordinary opening would leave files behind.
     immutable = "" if os.path.exists(f"{path}-wal") else "&immutable=1"
     uri = f"file:{quote(str(path))}?mode=ro{immutable}"

@@ -1,8 +1,8 @@
 """The history as users ask for it: the files, and what no file holds yet.
 
 Law: reads only. The scheduler's database is never written, locked against its
-owner, or left with files beside it that were not there; without one, or without
-the right to read it, the files alone answer.
+owner, or left with files beside it that were not there; without one, or where it
+may not be read or does not answer, the files alone do.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pyarrow import dataset as ds
 from sqlalchemy import Connection, inspect, select, union_all
 
 from raysched.errors import StoreError
-from raysched.store import layout, parquet, reader, stream
-from raysched.store.database import Database, reading_file, speaking
+from raysched.store import layout, parquet, reader, stream, whereabouts
+from raysched.store.database import Database, is_unreachable, reading_file, speaking
 from raysched.store.home import Home, LocalHome, open_home, storing
 from raysched.store.loading import storable, unsealed
 from raysched.store.schema import schema_of, to_table
@@ -59,7 +59,8 @@ def frame(
     """Return the rows of a dataset as a DataFrame, each once, unfinished runs among them.
 
     `slots` are the first slot of runs and decisions, and the one before which they end.
-    `state_url` names the scheduler's database if it is not the home's own.
+    `state_url` names the scheduler's database; left out, it is the one that the home names,
+    or its own.
 
     Raises:
         InputError: there is no such dataset, it has no status, or a bound has no zone.
@@ -205,15 +206,38 @@ def _sealed_ids(home: Home, day: date, prefix: str, *, whole: bool = False) -> l
 def _of_database(home: Home, state_url: str | None, ask: Callable[[Connection], T]) -> T | None:
     """Return what a question to the scheduler's database gives; None if there is none."""
     if state_url is not None:
-        db = Database(state_url)
-        if db.is_sqlite:
-            return _of_file(db.path, ask)
-        try:
-            with db.transaction("read", f"the state database {db.name} cannot be read.") as found:
-                return _asked(found, db.name, ask)
-        finally:
-            db.close()
-    return _of_file(home.path(STATE), ask) if isinstance(home, LocalHome) else None
+        return _of_url(state_url, ask)
+    if not isinstance(home, LocalHome):
+        return None
+    try:
+        noted = whereabouts.noted(home.root)
+    except OSError:
+        _leave_out(f"{home.path(whereabouts.NOTE)} is not readable for you")
+        return None
+    if noted is None:
+        return _of_file(home.path(STATE), ask)
+    try:
+        return _of_url(noted, ask)
+    except StoreError as error:
+        if not is_unreachable(error):
+            raise
+        _leave_out(f"the state database does not answer ({error.why})")
+        return None
+
+
+def _leave_out(why: str) -> None:
+    warnings.warn(f"{why}: runs of the last minutes are left out.", stacklevel=5)
+
+
+def _of_url(url: str, ask: Callable[[Connection], T]) -> T | None:
+    db = Database(url)
+    if db.is_sqlite:
+        return _of_file(db.path, ask)
+    try:
+        with db.transaction("read", f"the state database {db.name} cannot be read.") as found:
+            return _asked(found, db.name, ask)
+    finally:
+        db.close()
 
 
 def _of_file(path: str, ask: Callable[[Connection], T]) -> T | None:
@@ -222,10 +246,7 @@ def _of_file(path: str, ask: Callable[[Connection], T]) -> T | None:
         if before is None or before.size == 0:
             return None
         if not os.access(path, os.R_OK):
-            warnings.warn(
-                f"{path} is not readable for you: runs of the last minutes are left out.",
-                stacklevel=4,
-            )
+            _leave_out(f"{path} is not readable for you")
             return None
         try:
             answer = _ask_file(path, before, ask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,10 +15,12 @@ import pytest
 import samples
 from samples import START, TICK, TOCK, deployed, finished, run, seal
 
+import raysched as rs
 from raysched.core.ports import Changes
 from raysched.core.states import State
 from raysched.errors import InputError, StoreError
-from raysched.store import query, reader
+from raysched.store import peek, query, reader, whereabouts
+from raysched.store.archive import FileArchive, Question
 from raysched.store.history import History
 from raysched.store.query import frame, resolve
 from raysched.store.sealer import Sealer
@@ -142,6 +145,53 @@ def test_postgres_answers_by_its_url(postgres_url, home, clock):
     assert resolve(home, "tick@", state_url=postgres_url) == ["tick@2", "tick@3", "tick@1"]
     assert resolve(home, "tick@\0", state_url=postgres_url) == []
     store.close()
+
+
+def test_postgres_is_merged_in_once_the_home_names_it(postgres_url, home, clock):
+    store = SqlStore(postgres_url, clock)
+    store.open()
+    store.commit(deployed(TICK))
+    store.commit(finished(TICK, ["tick@1"]))
+    seal(store, home)
+    store.commit(finished(TICK, ["tick@2"]))
+    store.commit(Changes(runs={"tick@3": run(TICK, "tick@3")}))
+    store.close()
+    assert ids(home) == ["tick@1"]
+    whereabouts.note(home, postgres_url)
+    assert sorted(ids(home)) == sorted(rs.runs(home).run_id) == ["tick@1", "tick@2", "tick@3"]
+    assert list(rs.logs(home, run_id="tick@2").run_id) == ["tick@2"] * 2
+    assert resolve(home, "tick@") == ["tick@2", "tick@3", "tick@1"]
+    archive = FileArchive(home)
+    exported = [each.to_pylist() for each in archive.batches(Question(dataset="runs"))]
+    assert sorted(row["run_id"] for rows in exported for row in rows) == [
+        "tick@1",
+        "tick@2",
+        "tick@3",
+    ]
+    assert peek.job_names(home) == ["tick"]
+    assert peek.unfinished(home, "tick@", 10) == ["tick@3"]
+    assert peek.finished(home, "tick@", 10) == ["tick@2", "tick@1"]
+    whereabouts.note(home, None)
+    assert ids(home) == ["tick@1"]
+
+
+def test_the_files_answer_alone_and_say_so_while_postgres_does_not(store, home):
+    store.commit(finished(TICK, ["tick@1"]))
+    seal(store, home)
+    whereabouts.note(home, f"postgresql://me:secret@/x?host={home}")
+    with pytest.warns(UserWarning, match="does not answer") as told:
+        assert ids(home) == ["tick@1"]
+    assert "secret" not in str(told[0].message)
+    assert peek.finished(home, "", 10) == ["tick@1"]
+    assert peek.job_names(home) == []
+
+
+def test_a_note_that_may_bear_a_password_is_its_owners_alone(home):
+    for url in ("postgresql://me:secret@db/x", "postgresql://other@db/y"):
+        whereabouts.note(home, url)
+        assert whereabouts.noted(home) == url
+        assert stat.S_IMODE((home / whereabouts.NOTE).stat().st_mode) == 0o600
+    assert not list(home.glob(".*.tmp"))
 
 
 def test_a_postgres_without_our_tables_holds_nothing(postgres_url, home):
@@ -366,7 +416,9 @@ store.close()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_a_user_who_may_read_the_files_alone_sees_these_and_is_told(store, home, tmp_path):
+@pytest.mark.parametrize("url", [None, "postgresql://me:secret@db/x"])
+def test_a_user_who_may_read_the_files_alone_sees_these_and_is_told(store, home, tmp_path, url):
+    whereabouts.note(home, url)
     store.commit(finished(TICK, ["tick@1"]))
     seal(store, home)
     store.commit(finished(TICK, ["tick@2"]))

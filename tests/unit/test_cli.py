@@ -438,3 +438,22 @@ def test_the_help_lists_every_command_once_under_headings(capsys):
     headings = re.findall(r"^(\S.*):$", text, re.MULTILINE)
     assert headings[:3] == ["Options", "A cluster", "Jobs"]
     assert "More" not in headings
+
+
+# --- warnings
+
+
+def test_a_warning_is_told_without_the_line_of_our_code_that_gave_it(tmp_path):
+    home = tmp_path / "home"
+    (home / "runs").mkdir(parents=True)
+    (home / "state.url").write_text(f"postgresql://me:secret@/x?host={tmp_path}")
+    program = "from raysched.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "runs", "--home", str(home)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "warning: the state database does not answer" in done.stderr.splitlines()[1]
+    assert "Warning:" not in done.stderr
+    assert "secret" not in done.stderr
