@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from raysched.core.states import State
 from raysched.errors import InputError, InvalidSchedule, PackagesMissing
 from raysched.show.text import instant, length, one_line, plain
-from raysched.spec.schedules import zone_name
+from raysched.spec.zones import zone_name
 
 if TYPE_CHECKING:
     import altair as alt

@@ -18,8 +18,9 @@ from raysched.spec.names import job_name, tag
 from raysched.spec.parameters import Signature, closest, encodable, plain
 from raysched.spec.policies import Catchup, Overlap, Placement, Retry, count, policy, retry
 from raysched.spec.resources import resources
-from raysched.spec.schedules import schedules, zone_name
+from raysched.spec.schedules import schedules
 from raysched.spec.units import Duration, Size, duration, shown
+from raysched.spec.zones import zone_name
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _RESERVED = ("RAYSCHED_", "RAY_")

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 from raysched.errors import InputError
 from raysched.spec.declared import DeclaredJob
-from raysched.spec.schedules import AfterEnd, Cron, Schedule, next_slot, schedules, zone_name
+from raysched.spec.schedules import AfterEnd, Cron, Schedule, next_slot, schedules
 from raysched.spec.units import Instant, instant, shown
+from raysched.spec.zones import zone_name
 
 _WALL = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?", re.ASCII)
 _MOST = 10_000

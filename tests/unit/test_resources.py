@@ -7,19 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from hostile import Hostile
 from raysched.errors import InvalidResource, InvalidUnit
 from raysched.spec.resources import resources
 
-
-class _Hostile:
-    def __repr__(self):
-        raise RuntimeError("boo")
-
-    __eq__ = __hash__ = __float__ = __lt__ = __gt__ = __le__ = __ge__ = __repr__
-
-
 AMOUNTS = [-1, -0.5, math.nan, math.inf, -math.inf, "2", True, None, 1j, [1], 1e7, 10**400]
-AMOUNTS += [np.float64(1), np.int64(1), np.array(1), _Hostile()]
+AMOUNTS += [np.float64(1), np.int64(1), np.array(1), Hostile()]
 
 
 def test_the_default_is_one_cpu():
@@ -75,7 +68,7 @@ def test_memory_is_a_size_with_its_unit(memory):
         resources(memory=memory)
 
 
-@pytest.mark.parametrize("custom", ["ssd", ["ssd"], 1, {"ssd"}, _Hostile()])
+@pytest.mark.parametrize("custom", ["ssd", ["ssd"], 1, {"ssd"}, Hostile()])
 def test_custom_resources_are_a_mapping(custom):
     with pytest.raises(InvalidResource, match="is not a mapping") as caught:
         resources(custom=custom)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostile import Hostile
 from raysched.errors import InputError, InvalidUnit
 from raysched.spec.units import (
     ago,
@@ -295,18 +296,13 @@ def test_since_is_a_length_of_time_or_an_instant():
             ago(bad, NOW)
 
 
-class _Hostile:
-    def __repr__(self):
-        raise RuntimeError("boo")
-
-
 class _Loud:
     def __repr__(self):
         return "one\ntwo\x1b[31m\u202e" + "x" * 10_000
 
 
 def test_whatever_is_quoted_in_an_error_is_short_printable_and_on_one_line():
-    assert shown(_Hostile()) == "<_Hostile>"
+    assert shown(Hostile()) == "<Hostile>"
     for value in (
         _Loud(),
         "\n\x1b\u202e\ud800",
