@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from raysched.errors import DeclarationError
+from raysched.runners import ignored
 from raysched.spec.units import shown
 
 LARGEST = 64 * 1024 * 1024
@@ -55,25 +54,19 @@ def pack(root: Path, *, job: str, dockerfile: str = "Dockerfile") -> bytes:
 
 def _names(root: Path, dockerfile: str) -> list[str]:
     """Return what of the folder travels, in an order that no locale changes."""
-    from docker.utils.build import exclude_paths
-
     file = root / f"{dockerfile}.dockerignore"
     file = file if file.is_file() else root / ".dockerignore"
-    # The Dockerfile is sent even if it is ignored, as by `docker build`.
     try:
-        found: Iterable[str] = exclude_paths(str(root), _ignored(file), dockerfile=dockerfile)
-    except (re.error, ValueError) as error:
+        patterns = ignored.parse(file.read_text("utf-8-sig") if file.is_file() else "")
+    except ValueError as error:
         raise DeclarationError(
             f"{file} cannot be understood.",
             why=str(error)[:300],
             fix="correct its patterns.",
         ) from None
-    return sorted(found, key=os.fsencode)
-
-
-def _ignored(file: Path) -> list[str]:
-    lines = file.read_text("utf-8-sig").splitlines() if file.is_file() else []
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    # These travel even if they are ignored, as with `docker build`.
+    always = {name for name in (dockerfile, ".dockerignore") if os.path.lexists(root / name)}
+    return sorted({*ignored.kept(root, patterns), *always}, key=os.fsencode)
 
 
 def _add(tar: tarfile.TarFile, root: Path, name: str, job: str) -> None:

@@ -46,7 +46,7 @@ def test_a_stage_of_a_dockerfile_of_another_name_is_built(ran, context, key):
 def test_a_stage_may_begin_from_another_stage(ran, context, key, engine):
     base = docker_engine.BASE
     files = context(
-        Dockerfile=f"FROM {base} AS Base\nENV X={key}\nFROM  base  as build\nRUN echo $X > /x\n"
+        Dockerfile=f"FROM {base} AS Base\nENV X={key}\nFROM base as build\nRUN echo $X > /x\n"
         f"FROM {base}\nCOPY --from=build /x /x\n"
     )
     ending, lines = ran("cat /x", build=Build(), context=files)
