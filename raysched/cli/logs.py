@@ -61,6 +61,8 @@ def logs(
     say(f"run {found} is {row['status']}" + (f": {row['reason']}" if row["reason"] else "."))
     if not State(row["status"]).final:
         say_next("logs", found, "-f")
+    elif row["status"] != State.SUCCEEDED:
+        say_next("run", found)
 
 
 def fresh(lines: Sequence[dict[str, Any]], seen: Seen) -> list[dict[str, Any]]:

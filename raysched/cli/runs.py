@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -141,6 +142,9 @@ def show_run(run_id: RunId, home: Home = None, output: Output = Format.TABLE) ->
     for each in attempts if len(attempts) > 1 else ():
         took, reason = length(each["duration_s"]), each["reason"] or ""
         show_text(f"attempt {each['attempt']}  {each['status']}  {took}  {reason}".rstrip())
+    if attempts and attempts[-1]["traceback"]:
+        # Indented, so that no line of it can pass for one of ours.
+        show_text("traceback\n" + indent(attempts[-1]["traceback"].rstrip(), "  "))
     say_next("logs", row["run_id"])
 
 

@@ -106,7 +106,7 @@ def _ended(client: Client, run: Run, limit: float | None, form: Format) -> None:
             f"run {run.id} is {row['status']} after {length(row['duration_s']) or 'no time'}, "
             f"attempt {row['attempts']}.",
             why=row["reason"] or row["error_message"],
-            fix=f"read its output: `raysched logs {run.id}`.",
+            fix=f"look at `raysched run {run.id}`, and at its output: `raysched logs {run.id}`.",
         )
     result = row["result_json"] if row["result_kind"] == "json" else row["result_path"]
     say(f"succeeded in {length(row['duration_s'])}" + (f", result {result}" if result else ""))

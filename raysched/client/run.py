@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from raysched.client.stage import cell
 from raysched.core.states import State
-from raysched.errors import Conflict, NotFound, RunFailed, WaitTimeout
+from raysched.errors import Conflict, NotFound, RayschedError, RunFailed, WaitTimeout
+from raysched.show.text import harmless, plain_rows
 from raysched.spec.units import Duration, duration
 
 if TYPE_CHECKING:
@@ -105,17 +106,14 @@ class Run:
         A value, a DataFrame, or of a notebook job the executed notebook.
 
         Raises:
-            RunFailed: the run ended in another state than succeeded.
+            RunFailed: the run ended in another state than succeeded; the traceback of its
+                last attempt, if there is one, is shown with it as a note.
             WaitTimeout: it is still going.
             PackagesMissing: a notebook, where nbformat is not installed.
         """
         row = self.wait(timeout).details()
         if row["status"] != State.SUCCEEDED:
-            raise RunFailed(
-                f"run {self.id} is {row['status']}.",
-                why=row["reason"] or row["error_message"],
-                fix=f"read its output with client.logs({self.id!r}).",
-            )
+            raise self._failed(row)
         if row["result_kind"] == "json":
             return json.loads(row["result_json"])
         if row["result_kind"] == "parquet":
@@ -123,6 +121,20 @@ class Run:
         if row["result_kind"] == "notebook":
             return self._client.read_notebook(row["result_path"])
         return None
+
+    def _failed(self, row: Mapping[str, Any]) -> RunFailed:
+        error = RunFailed(
+            f"run {self.id} is {row['status']}.",
+            why=row["reason"] or row["error_message"],
+            fix=f"read its output with client.logs({self.id!r}).",
+        )
+        try:
+            attempts = plain_rows(self._client.attempts(self.id))
+        except RayschedError:  # how the run ended is known all the same
+            return error
+        if attempts and attempts[-1]["traceback"]:
+            error.add_note(f"\nIn the worker:\n\n{harmless(attempts[-1]['traceback'])}")
+        return error
 
     def logs(self) -> pd.DataFrame:
         """Return the run's output so far, one row a line, all attempts."""

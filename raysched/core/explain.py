@@ -221,8 +221,9 @@ def explain_finished(
         more = f"; and {left_out} earlier" if left_out > 0 else ""
         reason += "; before: " + "; ".join(_ended(each) for each in before[-_SHOWN:]) + more
     run_id = row["run_id"]
-    again = f"read its output with client.logs(id) or `raysched logs {run_id}`, " + (
-        f"and run it again with run.retry() or `raysched retry {run_id}`."
+    again = (
+        f"look at it with `raysched run {run_id}`, read its output with client.logs(id) or "
+        f"`raysched logs {run_id}`, and run it again with run.retry() or `raysched retry {run_id}`."
     )
     return Explanation(
         job=row["job"],

@@ -272,6 +272,7 @@ def test_a_failed_run_exits_3_and_tells_why_and_where_to_look(cli):
     run_id = cli("trigger", "fails", "--wait", code=3).strip()
     assert "why: ValueError: on purpose [bold]" in cli.err
     assert f"raysched logs {run_id}" in cli.err
+    assert 'raise ValueError("on purpose [bold]")' in cli("run", run_id)
     assert "[red]not red[/red] \\x1b[2J" in cli("logs", run_id)
     assert cli.json("runs", "--status", "failed")[0]["run_id"] == run_id
     assert "on purpose" in cli("explain", run_id)

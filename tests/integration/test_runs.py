@@ -103,8 +103,9 @@ def test_an_exception_fails_the_run_with_its_traceback(client):
         return 1 / by
 
     run = finished(client, divide, by=0)
-    with pytest.raises(RunFailed, match="failed"):
+    with pytest.raises(RunFailed, match="failed") as raised:
         run.result()
+    assert "return 1 / by" in raised.value.__notes__[0]  # what a notebook shows below the error
     row = run.details()
     assert row["error_type"] == "ZeroDivisionError"
     assert row["reason"] == "ZeroDivisionError: division by zero"
