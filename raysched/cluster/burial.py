@@ -16,13 +16,15 @@ import ray
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from raysched.cluster.attempts import VERDICTS, log_lines
 from raysched.cluster.batch import read_notes
 from raysched.cluster.mail import ReportLetter
 from raysched.cluster.names import container_rooms, guard_directory
 from raysched.core.model import Outcome, Stop
-from raysched.core.orders import Ended, LogLine, Started
+from raysched.core.orders import Ended, Started
 from raysched.core.states import Event
-from raysched.runners import watch
+from raysched.runners import calls
+from raysched.runners.words import LastWords
 
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 60.0
@@ -33,8 +35,6 @@ NO_CONTAINER = (
 )
 """What Ray says of a task that has left no container to go on with."""
 
-_VERDICTS = {"timed_out": Event.TIME_OUT, "cancelled": Event.CANCEL}
-
 
 def stop(key: str, started: Started) -> None:
     """Have the guard beside a worker end an attempt, if it is still that worker's."""
@@ -42,7 +42,7 @@ def stop(key: str, started: Started) -> None:
 
 
 def _stop(address: str, key: str) -> bool:
-    return watch.stop(address, key)
+    return calls.stop(address, key)
 
 
 def stop_container(node_id: str, key: str, why: Stop, home: str) -> None:
@@ -84,7 +84,7 @@ class Remains:
 
     ends: Sequence[ReportLetter]
     begun: frozenset[str]
-    words: watch.LastWords | None
+    words: LastWords | None
 
 
 def remains(keys: Sequence[str], started: Started | None, error: BaseException) -> Remains:
@@ -117,7 +117,7 @@ def _remains(keys: Sequence[str]) -> Remains | None:
     """Look on this node for what a task of these attempts left; None if there is nothing."""
     directory = guard_directory()
     if len(keys) == 1:
-        words = watch.last_words(directory, keys[0])
+        words = calls.last_words(directory, keys[0])
         if words is None:
             return None
         return Remains(ends=[], begun=frozenset(keys), words=words)
@@ -125,16 +125,16 @@ def _remains(keys: Sequence[str]) -> Remains | None:
     if notes is None:
         return None
     ends, begun = notes
-    return Remains(ends=ends, begun=frozenset([begun]), words=watch.last_words(directory, begun))
+    return Remains(ends=ends, begun=frozenset([begun]), words=calls.last_words(directory, begun))
 
 
 def report(
-    key: str, started: Started | None, error: BaseException, words: watch.LastWords | None
+    key: str, started: Started | None, error: BaseException, words: LastWords | None
 ) -> Ended:
     """Return the end of an attempt that had begun when its task failed."""
     verdict = words.verdict if words else None
     outcome = Outcome(
-        event=_VERDICTS[verdict] if verdict else Event.LOSE,
+        event=VERDICTS[verdict] if verdict else Event.LOSE,
         reason="ended by its guard" if verdict else _reason(error),
         started_at=started.started_at if started else None,
         node_id=started.node_id if started else None,
@@ -143,11 +143,7 @@ def report(
         error_type=None if verdict else type(error).__name__,
         error_message=None if verdict else str(error)[:4000],
     )
-    lines = [
-        LogLine(ts_us=line.ts_us, stream=line.stream, line_no=line.line_no, text=line.text)
-        for line in (words.lines if words else ())
-    ]
-    return Ended(key=key, outcome=outcome, lines=lines)
+    return Ended(key=key, outcome=outcome, lines=log_lines(words.lines if words else ()))
 
 
 def _reason(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from raysched.cluster import mail
 from raysched.cluster.names import guard_directory
-from raysched.runners.watch import make_private
+from raysched.runners.private import make_private
 
 _log = logging.getLogger(__name__)
 

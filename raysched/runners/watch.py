@@ -1,43 +1,36 @@
-"""The worker's side of the guard, and what others on its node ask of it.
+"""The worker's side of its guard: an attempt's beginning, its lines, its end.
 
-The guard itself is `raysched.runners.guard`; here the worker starts it, sends
-its output there for the length of an attempt, and is told what was kept. Job
-code never runs in this module, and nothing here waits for a job. Linux only.
+The guard itself is `raysched.runners.guard`; here the worker has it started, sends its
+output there for the length of an attempt, and is told what was kept. Job code never
+runs in this module, and nothing here waits for a job. Linux only.
 """
 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import select
 import socket
-import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
 from raysched.errors import RayschedError
+from raysched.runners.calls import sweep
 from raysched.runners.guard import __file__ as guard_package
 from raysched.runners.guard import wire
 from raysched.runners.guard.attempt import now_us
 from raysched.runners.guard.caplog import CappedLog
+from raysched.runners.guard.pipes import waiting
 from raysched.runners.guard.wire import Frame, Inbox, Kind
 from raysched.runners.mailbox import Mailbox
+from raysched.runners.private import make_private
 from raysched.runners.stdio import Stdio
 from raysched.runners.words import LastWords, Line, mark_of, read_lines, read_words
-
-__all__ = ["Guard", "LastWords", "Line", "last_words", "make_private", "stop", "sweep"]
-
-LAST_WORDS_WAIT_S = 12.0  # more than a guard takes to end what does not want to end
-CALL_WAIT_S = 12.0
-WORDS_KEPT_S = 24 * 3600  # for callers that never come
 
 _LOST = "the guard of this worker died: lines just before this one may be missing"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -160,7 +153,7 @@ class Guard:
         posted, self._posted = self._posted, None
         return (
             posted is not None
-            and not any(_waiting(read) for read, _ in self._pipes)
+            and not any(waiting(read) for read, _ in self._pipes)
             and self._mailbox.withdraw(posted)
         )
 
@@ -269,111 +262,6 @@ class Guard:
             self._inbox.feed(chunk)
 
 
-def stop(address: str, key: str, *, grace_s: float = 0) -> bool:
-    """End the attempt `key` if the guard at `address` watches just that one now.
-
-    True means that its end is certain: the worker and all below it are killed at
-    once, or after `grace_s`, at whose start its child processes get a SIGTERM, if
-    the attempt has not ended by itself until then. False means that the attempt
-    is over, that another one is under way, or that nobody listens.
-    """
-    frame = wire.frame(Kind.STOP, body=wire.pack_stop(mark_of(key), grace_s))
-    inbox = Inbox()
-    try:
-        with _connected(Path(address)) as sock:
-            sock.settimeout(CALL_WAIT_S)
-            sock.sendall(frame, socket.MSG_NOSIGNAL)
-            while chunk := sock.recv(4096):
-                inbox.feed(chunk)
-                for answer in inbox.frames():
-                    return answer.kind is Kind.YES
-    except OSError:
-        pass
-    return False
-
-
-def last_words(directory: Path, key: str) -> LastWords | None:
-    """Return, once, what the guard saved of an attempt whose worker died.
-
-    A guard that is still writing is waited for. Nothing is polled: each guard on
-    the node is asked, and says that the attempt is not its own, or hangs up when
-    it has written.
-    """
-    mark = mark_of(key)
-    file = directory / f"{mark.decode()}.words"
-    if not file.exists():
-        _await_writer(directory, mark)
-    # Renamed first: of two callers only one gets it.
-    taken = file.with_name(f".{mark.decode()}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        file.rename(taken)
-    except FileNotFoundError:
-        return None
-    body = taken.read_bytes()
-    taken.unlink()
-    return read_words(wire.Words.unpack(body))
-
-
-def sweep(directory: Path) -> None:
-    """Remove the sockets of guards that are gone, and last words and notes that nobody fetched."""
-    for path in directory.glob("*.sock"):
-        # A living worker's socket is never stale for long, and is its own guard's to replace.
-        if not Path("/proc", path.stem).exists() and not _listens(path):
-            path.unlink(missing_ok=True)
-    for path in [*directory.glob("*.words"), *directory.glob("*.notes"), *directory.glob(".*")]:
-        with suppress(OSError):
-            if time.time() - path.lstat().st_mtime > WORDS_KEPT_S:
-                path.unlink()
-
-
-def _await_writer(directory: Path, mark: bytes) -> None:
-    deadline = time.monotonic() + LAST_WORDS_WAIT_S
-    # Guards' sockets bear pids. A launcher listens here, too, and would never answer.
-    for path in directory.glob("[0-9]*.sock"):
-        with suppress(OSError), _connected(path) as sock:
-            sock.settimeout(max(0.01, deadline - time.monotonic()))
-            sock.sendall(wire.frame(Kind.AWAIT, body=wire.pack_stop(mark)), socket.MSG_NOSIGNAL)
-            # A byte means "not mine". Its end comes when the guard's does, and then the file is
-            # there, as there is only one guard that can write it.
-            if not sock.recv(1):
-                return
-
-
-@contextmanager
-def _connected(path: Path) -> Iterator[socket.socket]:
-    """Connect through the folder's descriptor, as a socket's address holds only 107 bytes."""
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(f"/proc/self/fd/{folder}/{path.name}")
-            yield sock
-    finally:
-        os.close(folder)
-
-
-def _listens(path: Path) -> bool:
-    try:
-        with _connected(path):
-            return True
-    except ConnectionRefusedError:
-        return False
-    except OSError:
-        return True  # nobody knows: better one file too many
-
-
-def make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = directory.lstat()
-    if not directory.is_dir() or directory.is_symlink() or status.st_uid != os.getuid():
-        raise RayschedError(
-            f"{directory} cannot hold this worker's guard",
-            why="it is not a directory of this user's own",
-            fix="remove it, or name another directory",
-        )
-    if status.st_mode & 0o077:
-        directory.chmod(0o700)
-
-
 def _run_guard(directory: Path, fds: list[int], errors: int) -> None:
     """Run the guard's first process, which ends once the guard proper answers."""
     program = os.path.join(os.path.dirname(guard_package), "__main__.py")
@@ -401,12 +289,6 @@ def _run_guard(directory: Path, fds: list[int], errors: int) -> None:
 def _adopt_orphans(adopt: bool) -> None:
     # Refused only where there is no such call; then the mark alone finds orphans.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(adopt), 0, 0, 0)
-
-
-def _waiting(pipe: int) -> int:
-    """Return how many bytes wait in a pipe."""
-    count: int = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
-    return count
 
 
 def _has_children() -> bool:

@@ -23,9 +23,10 @@ from pathlib import Path
 import pytest
 
 from raysched.errors import RayschedError
+from raysched.runners.calls import last_words, stop, sweep
 from raysched.runners.guard import procs
 from raysched.runners.guard.caplog import LINE_MAX, CappedLog
-from raysched.runners.watch import Guard, last_words, stop, sweep
+from raysched.runners.watch import Guard
 from raysched.runners.words import mark_of, read_lines
 
 KEY = "flights-daily@2026-11-22T06:00:00Z#1"

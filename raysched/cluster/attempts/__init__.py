@@ -6,16 +6,24 @@ tell. While it runs the herald's thread asks for its lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, LogLine
-from raysched.runners.words import Line
+from raysched.core.states import Event
+from raysched.runners.words import Line, Verdict
 
 if TYPE_CHECKING:
     from raysched.store.home import Staging
+
+
+VERDICTS: Mapping[Verdict, Event] = {
+    "timed_out": Event.TIME_OUT,
+    "cancelled": Event.CANCEL,
+}
+"""How an attempt counts that was ended from outside of its code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from raysched.cluster.attempts import Here, Setting, log_lines, staging_of, where
+from raysched.cluster.attempts import VERDICTS, Here, Setting, log_lines, staging_of, where
 from raysched.cluster.attempts.native import LOG_LIMIT_BYTES, keep
 from raysched.cluster.names import container_rooms
 from raysched.core.model import Outcome
@@ -23,7 +23,6 @@ from raysched.runners import container, native
 from raysched.runners.container import Ending
 from raysched.spec.units import iso, spell_size
 
-_VERDICTS = {"timed_out": Event.TIME_OUT, "cancelled": Event.CANCEL}
 _SIGNALS = 128  # an exit code above it is that of a process which this signal ended
 
 
@@ -132,7 +131,7 @@ def judged(ending: Ending, memory: int | None) -> tuple[Event, str]:
     then the exit code.
     """
     if ending.verdict is not None:
-        return _VERDICTS[ending.verdict], "ended by raysched"
+        return VERDICTS[ending.verdict], "ended by raysched"
     if ending.fault:
         return (Event.LOSE if ending.lost else Event.FAIL), ending.fault
     limit = f" (memory={spell_size(memory)})" if memory else ""

@@ -1,4 +1,4 @@
-"""The guard's event loop: it reads output, keeps time, and ends what must end.
+"""The guard itself: it reads output, keeps time, and ends what must end.
 
 One thread, and it sleeps until a pipe, a socket, the worker's death or the next
 deadline wakes it. The law that keeps it free of races: what the worker said
@@ -8,23 +8,24 @@ attempt, the worker gets no further answer.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
 import socket
 import struct
 import sys
-import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from typing import NamedTuple
 
-from raysched.runners.guard import procs, wire
+from raysched.runners.guard import kin, procs, wire
 from raysched.runners.guard.attempt import Attempt, now_us
 from raysched.runners.guard.caplog import LINE_MAX
+from raysched.runners.guard.loop import Loop
+from raysched.runners.guard.mail import Mail
+from raysched.runners.guard.pipes import hung_up, waiting
 from raysched.runners.guard.procs import Worker
 from raysched.runners.guard.sockets import Connection, listen, same_user
 from raysched.runners.guard.wire import Frame, Inbox, Kind
@@ -55,8 +56,7 @@ class Program:
         self._directory = directory
         self._listener = listener
         self._control = Connection(socket.socket(fileno=given.control), Inbox())
-        self._mailbox = given.mailbox
-        self._mail = 0  # the number of the last terms that were read from it
+        self._mail = Mail(given.mailbox)
         self._begun = 0  # how many attempts have begun so far
         self._timer = given.timer
         self._pipes = (given.stdout, given.stderr)
@@ -65,37 +65,24 @@ class Program:
         self._attempt: Attempt | None = None
         self._said: tuple[bytes, bytes] | None = None  # mark and words of the attempt before
         self._done = False
-        self._poll = select.epoll()
-        self._handlers: dict[int, Callable[[], None]] = {}
+        self._loop = Loop()
         for pipe in self._pipes:
             os.set_blocking(pipe, False)
-            self._on(pipe, lambda pipe=pipe: self._read(pipe))  # type: ignore[misc]
-        self._on(given.control, self._hear_worker)
-        self._on(listener.fileno(), self._accept)
-        self._on(given.timer, self._look_up)
+            self._loop.on(pipe, lambda pipe=pipe: self._read(pipe))  # type: ignore[misc]
+        self._loop.on(given.control, self._hear_worker)
+        self._loop.on(listener.fileno(), self._accept)
+        self._loop.on(given.timer, self._look_up)
         if worker.handle >= 0:
-            self._on(worker.handle, self._worker_died)
+            self._loop.on(worker.handle, self._worker_died)
 
     def run(self) -> None:
         """Watch until the worker is dead and its last words are written."""
         while not self._done:
-            for fd, _ in self._poll.poll(self._until_next()):
-                if handler := self._handlers.get(fd):
-                    handler()
+            for handle in self._loop.ready(self._until_next()):
+                handle()
                 if self._done:
                     return
             self._keep_time()
-
-    def _on(self, fd: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
-        if fd in self._handlers:
-            self._poll.modify(fd, events)
-        else:
-            self._poll.register(fd, events)
-        self._handlers[fd] = handler
-
-    def _off(self, fd: int) -> None:
-        if self._handlers.pop(fd, None):
-            self._poll.unregister(fd)
 
     # Time
 
@@ -125,7 +112,7 @@ class Program:
 
     def _sample(self, attempt: Attempt) -> None:
         began = time.thread_time()
-        below = self._below(attempt)
+        below = kin.below(self._worker, attempt)
         attempt.seen = frozenset(process.identity for process in below)
         attempt.peak = max(attempt.peak, sum(procs.resident(process.pid) for process in below))
         cost = time.thread_time() - began
@@ -138,32 +125,27 @@ class Program:
         if self._attempt is None:
             # The output may have overtaken the word that an attempt begins. Counted before
             # the worker is heard: what comes later may be of an attempt not known here yet.
-            waiting, begun = _waiting(pipe), self._begun
+            count, begun = waiting(pipe), self._begun
             self._hear_worker()
             if self._attempt is None:
-                if not waiting or self._begun != begun:  # its release has taken what waited
-                    self._off_if_hung_up(pipe)
+                if not count or self._begun != begun:  # its release has taken what waited
+                    if hung_up(pipe):
+                        self._loop.off(pipe)
                     return
-                most = min(waiting, LINE_MAX)
+                most = min(count, LINE_MAX)
         try:
             chunk = os.read(pipe, most)
         except BlockingIOError:
             return
         if not chunk:  # the worker and all that it started are gone, or have closed their ends
-            self._off(pipe)
+            self._loop.off(pipe)
         elif self._attempt:
             self._attempt.log.feed(self._pipes.index(pipe), chunk, now_us())
-
-    def _off_if_hung_up(self, pipe: int) -> None:
-        poll = select.poll()
-        poll.register(pipe, 0)
-        if poll.poll(0):  # with no events asked for, only the end of all writers is told
-            self._off(pipe)
 
     def _drain(self) -> None:
         """Read what is in the pipes at this moment, and no more: a flood has no end."""
         for pipe in self._pipes:
-            for _ in range(0, _waiting(pipe), LINE_MAX):
+            for _ in range(0, waiting(pipe), LINE_MAX):
                 self._read(pipe)
 
     # The worker's words
@@ -176,32 +158,16 @@ class Program:
     def _hear_worker(self) -> None:
         there = self._control.receive()
         # In this order: whatever attempt a frame is about, its terms were laid down before.
-        self._open_mail()
+        if terms := self._mail.take():
+            self._begin(Attempt(terms))
         for frame in self._control.inbox.frames():
             self._obey(frame)
         if not there:
-            self._off(self._control.sock.fileno())
+            self._loop.off(self._control.sock.fileno())
             # With an attempt under way the worker is dying, or has become another program
             # by exec: its death, the deadline or a stop will tell.
             if self._attempt is None and self._said is None:
                 self._done = True
-
-    def _open_mail(self) -> None:
-        number, _ = self._standing()
-        if number in (wire.NO_TERMS, self._mail):
-            return
-        os.pwrite(self._mailbox, wire.SERIAL.pack(number), wire.TAKEN_AT)
-        # The worker may have withdrawn them just before it could read that.
-        still, terms = self._standing()
-        if still == number:
-            self._mail = number
-            self._begin(Attempt(wire.Watch.unpack(terms)))
-
-    def _standing(self) -> tuple[int, bytes]:
-        mail = os.pread(self._mailbox, 4096, 0)
-        if len(mail) <= wire.TERMS_AT:
-            return wire.NO_TERMS, b""
-        return wire.SERIAL.unpack_from(mail, wire.NUMBER_AT)[0], mail[wire.TERMS_AT :]
 
     def _obey(self, frame: Frame) -> None:
         attempt = self._attempt
@@ -233,8 +199,8 @@ class Program:
 
     def _release(self, attempt: Attempt, frame: Frame) -> None:
         if wire.unpack_release(frame.body):
-            self._end_leftovers(attempt, lambda: self._below(attempt))
-            below = self._below(attempt)
+            self._end_leftovers(attempt, lambda: kin.below(self._worker, attempt))
+            below = kin.below(self._worker, attempt)
             attempt.zombies = [it.pid for it in below if it.dead and it.parent == self._worker.pid]
         self._drain()
         attempt.log.close(now_us())
@@ -248,13 +214,13 @@ class Program:
         # The worker may hold its GIL and read nothing for long; the guard must not wait for it.
         self._control.push(data)
         fd = self._control.sock.fileno()
-        if self._control.outbox and fd in self._handlers:
-            self._on(fd, self._answer_rest, select.EPOLLIN | select.EPOLLOUT)
+        if self._control.outbox and self._loop.has(fd):
+            self._loop.on(fd, self._answer_rest, select.EPOLLIN | select.EPOLLOUT)
 
     def _answer_rest(self) -> None:
         self._control.push()
         if not self._control.outbox:
-            self._on(self._control.sock.fileno(), self._hear_worker)
+            self._loop.on(self._control.sock.fileno(), self._hear_worker)
         self._hear_worker()
 
     # Others' words
@@ -269,7 +235,7 @@ class Program:
             return
         caller = Connection(sock, Inbox(PEER_FRAME_MAX))
         self._waiters[sock.fileno()] = caller
-        self._on(sock.fileno(), lambda: self._hear_caller(caller))
+        self._loop.on(sock.fileno(), lambda: self._hear_caller(caller))
 
     def _hear_caller(self, caller: Connection) -> None:
         there = caller.receive()
@@ -299,7 +265,7 @@ class Program:
 
     def _dismiss(self, caller: Connection) -> None:
         del self._waiters[caller.sock.fileno()]
-        self._off(caller.sock.fileno())
+        self._loop.off(caller.sock.fileno())
         caller.sock.close()
 
     # Endings
@@ -310,7 +276,7 @@ class Program:
         attempt.cancelled()
         if grace_s > 0:
             attempt.deadline = min(attempt.deadline, time.monotonic() + grace_s)
-            for process in self._below(attempt):
+            for process in kin.below(self._worker, attempt):
                 procs.send(process, signal.SIGTERM)
         else:
             self._condemn(attempt)
@@ -324,7 +290,7 @@ class Program:
         """
         attempt.condemned = True
         self._worker.send(signal.SIGSTOP)
-        procs.end_all(lambda: self._below(attempt), PATIENCE_S)
+        procs.end_all(lambda: kin.below(self._worker, attempt), PATIENCE_S)
         self._worker.send(signal.SIGKILL)
 
     def _worker_died(self) -> None:
@@ -336,10 +302,13 @@ class Program:
         self._done = True
 
     def _finish(self, attempt: Attempt) -> None:
+        def left() -> list[procs.Process]:
+            return kin.orphans(self._worker, attempt, self._pipe_files)
+
         if attempt.condemned:
-            procs.end_all(lambda: self._orphans(attempt), PATIENCE_S)
+            procs.end_all(left, PATIENCE_S)
         else:
-            self._end_leftovers(attempt, lambda: self._orphans(attempt))
+            self._end_leftovers(attempt, left)
         # Nothing of the attempt writes any more; what the kernel still holds are its last words.
         self._drain()
         attempt.zombies = []
@@ -350,35 +319,6 @@ class Program:
         if killed := procs.end_all(find, PATIENCE_S):
             self._drain()
             attempt.mourn(killed)
-
-    def _below(self, attempt: Attempt) -> list[procs.Process]:
-        return procs.descendants(self._worker.pid, procs.table(), attempt.baseline)
-
-    def _orphans(self, attempt: Attempt) -> list[procs.Process]:
-        """Return what a dead worker's attempt left, wherever it has been reparented to.
-
-        Those that were started by exec carry the mark. Those that were only forked
-        have the worker's environment, but also its pipes. Those that shed both were
-        seen, if they lived long enough, while the worker was there.
-        """
-        everyone = procs.table()
-        found = {
-            process.pid: process
-            for process in everyone.values()
-            if process.start >= attempt.start
-            and process.identity not in attempt.baseline
-            and process.pid not in (os.getpid(), self._worker.pid)
-            and not process.dead
-            and (
-                process.identity in attempt.seen
-                or procs.marked(process, attempt.variable)
-                or procs.holds(process, self._pipe_files)
-            )
-        }
-        for pid in list(found):
-            below = procs.descendants(pid, everyone, attempt.baseline)
-            found.update((process.pid, process) for process in below)
-        return list(found.values())
 
     def _write(self, mark: bytes, words: bytes) -> None:
         name = f"{self._directory}/{mark.decode()}.words"
@@ -424,8 +364,3 @@ def _spare_from_oom() -> None:
             file.write("0")
     except OSError:
         pass
-
-
-def _waiting(pipe: int) -> int:
-    count: int = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
-    return count

@@ -18,7 +18,7 @@ import ipykernel  # noqa: F401 - what the kernel's process runs must be here as 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from raysched.runners.watch import make_private
+from raysched.runners.private import make_private
 
 _LONGEST = 50  # bytes of the path above: a socket's address holds 107
 _ARGUMENTS = (
