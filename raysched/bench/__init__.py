@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 
 from raysched.bench import container, lag, latency, throughput
@@ -46,8 +47,13 @@ def main(names: Sequence[str] = (), *, say: Callable[[str], None] = print) -> bo
     met = True
     say(environment())
     with tempfile.TemporaryDirectory(prefix="raysched-bench-") as home:
-        client = connect(home)
         try:
+            # By a process that goes, as `raysched up` does: Ray treats what it leaves behind
+            # in another way than the work of a driver that stays.
+            founder = get_context("spawn").Process(target=connect, args=(home,))
+            founder.start()
+            founder.join()
+            client = connect(home)
             for name in names or BENCHMARKS:
                 try:
                     figures = BENCHMARKS[name](client)
