@@ -11,14 +11,33 @@ import io
 import pickle
 import re
 from collections import ChainMap
+from dataclasses import dataclass
 from functools import cache
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, ClassVar
 
 FILE = "<notebook>"
 """What tracebacks name as the file; lines count from the function's first, decorators included."""
 
 _CELL = re.compile(r"(?:^|[/\\])ipykernel_\d+[/\\]\d+\.py$|(?:^<|[/\\])ipython-input-[^/\\]*$")
+
+
+ANEW = "__rsched_anew__"
+"""Marks a function that is loaded anew for each run, since it assigns its globals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell's code: its statements, and its last expression, if it ends with one."""
+
+    body: CodeType
+    last: CodeType | None
+
+    def __call__(self, reads: FunctionType) -> Any:
+        """Run over the globals of a function, and return the value of the last expression."""
+        space = reads.__globals__
+        exec(self.body, space)  # noqa: S102  # the user's own cell; that is the job
+        return None if self.last is None else eval(self.last, space)  # noqa: S307
 
 
 def settled(code: CodeType) -> CodeType:

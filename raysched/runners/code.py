@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from raysched.errors import DeclarationError, NotPicklable
 from raysched.runners.captured import Captured, captured, culprit, largest
-from raysched.runners.cells import dumps
+from raysched.runners.cells import ANEW, dumps
 from raysched.show.text import size
 from raysched.spec.units import shown
 
@@ -75,10 +75,15 @@ _MOST_LOADED = 64
 
 
 def load(code_hash: str, code: bytes) -> Callable[..., Any]:
-    """Return the function that `pin` made bytes of; one that is loaded already is kept."""
+    """Return the function that `pin` made bytes of; one that is loaded already is kept.
+
+    A cell's is not: its variables begin each run with the values that they were sent with.
+    """
     function = _loaded.get(code_hash)
     if function is None:
-        function = pickle.loads(code)
+        function = cast(Callable[..., Any], pickle.loads(code))
+        if hasattr(function, ANEW):
+            return function
         while len(_loaded) >= _MOST_LOADED:
             del _loaded[next(iter(_loaded))]
         _loaded[code_hash] = function

@@ -248,6 +248,27 @@ def test_the_magics_make_and_list_jobs_and_runs(notebook, cell):
     assert cell("'a' in set(client.jobs().job)").result["text/plain"] == "False"
 
 
+AS_HERE = """
+with open("/dev/null") as file: file.read()
+if count == 0: limit = 30
+def add():
+    global count
+    count += 1
+add()
+[late([20, 40]), count]
+"""
+
+
+def test_a_cell_gives_on_a_worker_what_it_gives_in_the_notebook(cell):
+    cell("%load_ext raysched\nlimit, count = 15, 0")
+    cell("def late(minutes):\n    return [each for each in minutes if each > limit]")
+    cell(f"%%rsched '0 6 * * *' --name as-here{AS_HERE}")
+    here = cell(AS_HERE).result["text/plain"]
+    assert here == "[[40], 1]"
+    runs = "[client.trigger('as-here').result() for _ in range(2)]"
+    assert cell(runs).result["text/plain"] == f"[{here}, {here}]"
+
+
 def test_without_a_scheduler_the_magics_say_so_and_reprs_do_not_hang(notebook, cell):
     cell("run = client.trigger('steps').wait()\nlater = client.trigger('steps', seconds=30)")
     cell("import ray\nray.shutdown()")

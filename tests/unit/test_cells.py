@@ -18,42 +18,47 @@ from raysched.runners.cells import FILE, settled
 # ------------------------------------------------------------------ the text of a cell
 
 
+VARIABLES = {"x": 1, "y": 2, "f": 3, "each": 4}
+
+
 @pytest.mark.parametrize(
-    ("text", "result"),
+    ("text", "names"),
     [
-        ("1 + 1", 2),
-        ("x * 2", 20),
-        ("x = x + 1\nx", 11),
-        ("x += 5\nx", 15),
-        ("y = [x * i for i in range(3)]\nsum(y)", 30),
-        ("import math\nmath.floor(2.5)", 2),
-        ("def f(n):\n    return n + x\nf(1)", 11),
-        ("total = 0\nfor i in range(3):\n    total += i\ntotal", 3),
-        ("y = 1", None),
-        ("if x:\n    y = 3\nelse:\n    y = 4", None),
-        ("'only words'", "only words"),
+        ("x", "x"),
+        ("x + other", "x"),
+        ("obj = 1\nobj.x.y", ""),
+        ("x = 1\nx", ""),
+        ("x += 1", "x"),
+        ("del x", "x"),
+        ("x: int = 1\nx", ""),
+        ("import x.y, y.x\nx, y", ""),
+        ("y, *x = 1, 2\nx, y", ""),
+        ("def f(): return f() + x", "x"),
+        ("@x\ndef f(): return f()", "f x"),
+        ("def f(y=x): return y", "x"),
+        ("class f:\n    x = 1\n    def g(self, y): return self.x, y", ""),
+        ("[x for x in y]", "y"),
+        ("for each in y: print(each)", "y"),
+        ("for each in y: pass\neach", "each y"),
+        ("while each := y: print(each)", "y"),
+        ("if (each := y) and x: print(each)", "x y"),
+        ("if x:\n    each = 1\nelse:\n    each = 2\neach", "x"),
+        ("if x:\n    y = 1\ny", "x y"),
+        ("with open(x) as each: y = each.read()", "x"),
+        ("with open(x) as each: y = each.read()\ny", "x y"),
+        ("try: y = 1\nexcept E as x: y = x\ny", ""),
+        ("try: y = 1\nfinally: x = 1\nx, y", ""),
+        ("match y:\n    case [each, *_] if each: print(each)", "y"),
     ],
 )
-def test_a_cell_is_a_function_whose_last_expression_is_the_result(text, result):
-    variables = {"x": 10, "unused": threading.Lock()}
-    assert function_of(text, variables)() == result
-    assert variables["x"] == 10
+def test_a_cell_takes_along_what_it_reads_before_it_has_surely_written_it(text, names):
+    found = captured(function_of(text, dict(VARIABLES)), lambda _: True)
+    assert " ".join(sorted(each.name for each in found if each.role == "global")) == names
 
 
-def test_a_cell_begins_anew_with_each_run():
-    function = function_of("x = x + 1\nx", {"x": 1})
-    assert [function(), function()] == [2, 2]
-
-
-def test_a_cell_takes_no_parameters_and_only_the_variables_that_it_reads():
-    names = {
-        each.name
-        for each in captured(
-            function_of("z = 1\nx + y + z", {"x": 1, "y": 2, "z": 3}), lambda _: True
-        )
-    }
-    assert names == {"x", "y"}  # z is assigned before it is read
-    assert rs.job(name="a")(function_of("x", {"x": 1})).spec.signature.names == ()
+def test_a_cell_has_no_parameters_and_its_first_words_describe_the_job():
+    spec = rs.job(name="a")(function_of('"What it is for."\nx', {"x": 1})).spec
+    assert (spec.signature.names, spec.description) == ((), "What it is for.")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,8 @@ def test_a_cell_takes_no_parameters_and_only_the_variables_that_it_reads():
         ("%time x", "invalid syntax"),
         ("return 3", "outside function"),
         ("await x", "outside function"),
-        ("from math import *", "only allowed at module level"),
+        ("yield x", "outside function"),
+        ("def f():\n    x\n    global x", "prior to global declaration"),
         ("x\0y", "null bytes"),
     ],
 )
@@ -79,6 +85,17 @@ def test_what_is_no_plain_python_is_refused(text, why):
 def test_an_error_names_the_line_of_the_cell():
     with pytest.raises(DeclarationError, match="line 2 below %%rsched"):
         function_of("x = 1\ny = = 2", {})
+
+
+@pytest.mark.parametrize("text", ["globals()", "x = [1]\ndir()", "eval('x')", "f(locals())"])
+def test_what_would_find_variables_by_name_is_refused(text):
+    with pytest.raises(DeclarationError, match=r"line \d below %%rsched calls \w+\(\) without"):
+        function_of(text, {"x": 1})
+    assert function_of(text, {"x": 1, "globals": 1, "dir": 1, "eval": 1, "locals": 1})
+
+
+def test_a_lookup_that_is_told_where_to_look_is_let_through():
+    assert function_of("vars(x), dir(x), eval('1', {}), map(eval, x)", {"x": 1})
 
 
 # ------------------------------------------------------------------ where a cell was run
