@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from raysched.cli.options import Home, Name, Output, connected, params_of
-from raysched.cli.output import MOST, Column, Format, say, say_next, show_rows
+from raysched.cli.output import MOST, Format, say, say_next, show_rows
+from raysched.cli.table import Column
 from raysched.core.backfill import MAX_ACTIVE, Reprocess
 from raysched.show.text import instant, plain_rows
 

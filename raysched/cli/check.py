@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from raysched.cli.options import Output
-from raysched.cli.output import Column, Format, say, say_next, show_rows
+from raysched.cli.output import Format, say, say_next, show_rows
+from raysched.cli.table import Column
 from raysched.errors import NotFound
 from raysched.show.text import instant
 

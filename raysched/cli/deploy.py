@@ -12,7 +12,8 @@ import typer
 
 from raysched.cli.check import JOBS, Folder, say_faults, scan_of
 from raysched.cli.options import Home, Output, connected
-from raysched.cli.output import Column, Format, say, say_next, show_rows, show_text
+from raysched.cli.output import Format, say, say_next, show_rows, show_text
+from raysched.cli.table import Column
 from raysched.errors import InputError
 from raysched.show.text import instant, listed, plain_rows
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from raysched.cli.options import Home, OfJob, Output, history_of
-from raysched.cli.output import Column, Format, say, say_next, show_facts, show_rows
+from raysched.cli.output import Format, say, say_next, show_facts, show_rows
 from raysched.cli.since import since as instant_since
+from raysched.cli.table import Column
 from raysched.core.states import State
 from raysched.show.text import size
 

@@ -10,16 +10,8 @@ import typer
 
 from raysched.cli import completion
 from raysched.cli.options import All, Home, Name, Output, connected
-from raysched.cli.output import (
-    MOST,
-    Column,
-    Format,
-    say,
-    say_next,
-    show_done,
-    show_facts,
-    show_rows,
-)
+from raysched.cli.output import MOST, Format, say, say_next, show_done, show_facts, show_rows
+from raysched.cli.table import Column
 from raysched.errors import InputError, NotFound
 from raysched.show.text import instant, plain_rows, until
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from raysched.cli.output import console, styled
+from raysched.cli.console import console, styled
 from raysched.core.states import State
 from raysched.errors import WaitTimeout
 from raysched.show.text import length, one_line

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raysched.cli.console import console, text_line
 from raysched.cli.found import resolved, row_of, rows_of
 from raysched.cli.options import Home, Output, RunId, history_of, is_running
-from raysched.cli.output import Format, console, say, say_next, show_rows, text_line
+from raysched.cli.output import Format, say, say_next, show_rows
 from raysched.core.states import State
 
 if TYPE_CHECKING:

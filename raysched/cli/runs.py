@@ -30,7 +30,6 @@ from raysched.cli.options import (
 )
 from raysched.cli.output import (
     MOST,
-    Column,
     Format,
     say,
     say_next,
@@ -40,6 +39,7 @@ from raysched.cli.output import (
     show_text,
 )
 from raysched.cli.since import since as instant_since
+from raysched.cli.table import Column
 from raysched.cli.watch import watch
 from raysched.core.states import State
 from raysched.errors import Conflict

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from raysched.cli.options import All, Home, Output, connected
-from raysched.cli.output import MOST, Column, Format, say, show_rows
+from raysched.cli.output import MOST, Format, say, show_rows
+from raysched.cli.table import Column
 from raysched.show.text import instant, plain_rows, until
 
 

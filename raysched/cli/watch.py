@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from raysched.cli.output import Column, Format, console, jsonable, say, table_of
+from raysched.cli.console import console
+from raysched.cli.output import Format, jsonable, say
+from raysched.cli.table import Column, table_of
 from raysched.show.text import harmless_json, one_line
 
 if TYPE_CHECKING:

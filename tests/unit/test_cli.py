@@ -12,6 +12,7 @@ import pytest
 from raysched import errors
 from raysched.cli import main, output
 from raysched.cli.options import params_of
+from raysched.cli.table import Column
 from raysched.show.text import harmless, harmless_json, instant, length, one_line
 
 ESC = "\x1b[31m"
@@ -206,7 +207,7 @@ def test_json_keeps_its_meaning_when_made_harmless(text):
 @pytest.mark.parametrize("form", output.Format)
 def test_no_format_lets_an_escape_through(form, capsys):
     rows = [{"name": f"[red]{ESC}x[/red]", "tags": [ESC], "n": None}]
-    columns = [output.Column("name", "name"), output.Column("tags", "tags", tight=True)]
+    columns = [Column("name", "name"), Column("tags", "tags", tight=True)]
     output.show_rows(rows, columns, form)
     output.show_facts(rows[0], form)
     output.show_text(rows[0]["name"])
@@ -218,9 +219,7 @@ def test_no_format_lets_an_escape_through(form, capsys):
 
 
 def test_what_is_left_out_is_said(capsys):
-    output.show_rows(
-        [{"a": 1}], [output.Column("a", "a")], output.Format.CSV, total=8312, of="runs"
-    )
+    output.show_rows([{"a": 1}], [Column("a", "a")], output.Format.CSV, total=8312, of="runs")
     told = capsys.readouterr()
     assert told.out == "a\n1\n"
     assert told.err == "1 of 8,312 runs, use --all\n"

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from raysched.cli.console import console
 from raysched.cli.live import view
 from raysched.cli.logs import fresh, last_of
-from raysched.cli.output import Column, console, fitted, table_of
 from raysched.cli.since import since
+from raysched.cli.table import Column, fitted, table_of
 from raysched.cli.watch import _fitting, changed
 from raysched.errors import InvalidUnit
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysched.cli.demo.screen import heading
-from raysched.cli.output import Column, Format, show_rows, show_text
+from raysched.cli.output import Format, show_rows, show_text
+from raysched.cli.table import Column
 from raysched.show.text import instant, length, plain_rows, size
 
 if TYPE_CHECKING:

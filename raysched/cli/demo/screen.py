@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raysched.cli.output import console, styled
+from raysched.cli.console import console, styled
 from raysched.core.states import State
 from raysched.errors import NotFound
 from raysched.show.text import length, one_line, plain_rows
