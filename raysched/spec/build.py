@@ -14,6 +14,7 @@ from typing import Any
 
 from raysched.errors import DeclarationError
 from raysched.spec.container import Build
+from raysched.spec.declared import look_for
 from raysched.spec.options import variables
 from raysched.spec.units import shown, shown_path
 
@@ -32,12 +33,11 @@ def context(value: Any, dockerfile: str, folders: Sequence[Path]) -> Path:
             why="an image is built from a folder with a Dockerfile.",
             fix='write for example build="jobs/wordcount".',
         )
-    tried = list(dict.fromkeys(os.path.abspath(folder / value) for folder in folders))
-    found = next((place for place in tried if os.path.isdir(place)), None)
+    found, tried = look_for(value, folders, os.path.isdir)
     if found is None:
         raise DeclarationError(
             f"build={shown(str(value))} is not a folder.",
-            why=f"there is none at {' nor at '.join(map(shown_path, tried))}.",
+            why=f"there is none at {tried}.",
             fix="create it, or name it from the working directory or from the declaring file.",
         )
     root = Path(os.path.realpath(found))

@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Self, Unpack
 
-from raysched.errors import Conflict, DeclarationError, InvalidResource
+from raysched.errors import DeclarationError, InvalidResource
 from raysched.spec import sandbox
 from raysched.spec.build import build, context
 from raysched.spec.container import Container, Mount, Pull
-from raysched.spec.declared import DeclaredJob, Origin, Place, place_of
+from raysched.spec.declared import Place, UncallableJob, place_of
 from raysched.spec.definition import JobSpec
 from raysched.spec.image import image_reference
 from raysched.spec.mounts import absolute, mounts
@@ -27,12 +27,14 @@ _LEAST_MEMORY = 6 * 1024 * 1024  # Docker's smallest limit
 _LONGEST_DESCRIPTION = 1000
 
 
-class ContainerJob(DeclaredJob):
+class ContainerJob(UncallableJob):
     """A declared container job, with its definition as `spec`.
 
     `context` is the folder that its image is built from, None for a ready image.
     `options` gives a changed copy; `rs.connect().deploy(job)` hands it to the scheduler.
     """
+
+    _kind, _runs_in = "container", "an image"
 
     def __init__(self, declared: Mapping[str, Any], place: Place) -> None:
         options = ContainerOptions(**known(declared, ContainerOptions, of="rs.container"))
@@ -42,23 +44,6 @@ class ContainerJob(DeclaredJob):
         found = {} if self.context is None else {"build": self.context}
         self._declared = {**declared, **found}
         self._place = place
-
-    @property
-    def origin(self) -> Origin:
-        """Where the job is declared."""
-        return self._place.origin
-
-    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        """Refuse: unlike a function, a container runs on the cluster only.
-
-        Raises:
-            Conflict: always.
-        """
-        raise Conflict(
-            f"job {self.name!r} is a container; calling it runs nothing.",
-            why="it runs in an image, on a node of the cluster.",
-            fix=f'deploy it, then client.trigger("{self.name}").',
-        )
 
     def _with(self, declared: Mapping[str, Any]) -> Self:
         return type(self)(declared, self._place)

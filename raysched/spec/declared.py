@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, ClassVar, NoReturn, Self
 
+from raysched.errors import Conflict
 from raysched.spec.definition import JobSpec
+from raysched.spec.units import shown_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,41 @@ class DeclaredJob(ABC):
         from raysched.spec.cards import job_card
 
         return html(job_card(type(self).__name__, self.spec, datetime.now(UTC)))
+
+
+class UncallableJob(DeclaredJob):
+    """A declared job that is no function: whoever calls it is told where it runs instead."""
+
+    _kind: ClassVar[str]
+    _runs_in: ClassVar[str]
+    _instead: ClassVar[str] = "deploy it"
+    _place: Place
+
+    @property
+    def origin(self) -> Origin:
+        """Where the job is declared."""
+        return self._place.origin
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        """Refuse: unlike a function, such a job runs on the cluster only.
+
+        Raises:
+            Conflict: always.
+        """
+        raise Conflict(
+            f"job {self.name!r} is a {self._kind}; calling it runs nothing.",
+            why=f"it runs in {self._runs_in}, on a node of the cluster.",
+            fix=f'{self._instead}, then client.trigger("{self.name}").',
+        )
+
+
+def look_for(
+    path: str | Path, folders: Sequence[Path], is_there: Callable[[str], bool]
+) -> tuple[Path | None, str]:
+    """Return the first of `folders` joined with a path that is there; and where that was tried."""
+    tried = list(dict.fromkeys(os.path.abspath(folder / path) for folder in folders))
+    found = next((Path(each) for each in tried if is_there(each)), None)
+    return found, " nor ".join(map(shown_path, tried))
 
 
 def place_of(frame: FrameType | None) -> Place:

@@ -7,22 +7,25 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Self, Unpack
 
-from raysched.errors import Conflict, DeclarationError
-from raysched.spec.declared import DeclaredJob, Origin, Place, place_of
+from raysched.errors import DeclarationError
+from raysched.spec.declared import Place, UncallableJob, look_for, place_of
 from raysched.spec.definition import JobSpec
 from raysched.spec.notebook import Notebook, read_notebook
 from raysched.spec.options import Declared, Options, known, worker_environment
-from raysched.spec.units import shown, shown_path
+from raysched.spec.units import shown
 
 
-class NotebookJob(DeclaredJob):
+class NotebookJob(UncallableJob):
     """A declared notebook job, with its definition as `spec` and its cells as `notebook`.
 
     The file is read when the job is declared. `options` gives a changed copy of the same
     cells; `rs.connect().deploy(job)` hands it to the scheduler.
     """
+
+    _kind, _runs_in = "notebook", "a kernel"
+    _instead = "open it in Jupyter, or deploy it"
 
     def __init__(self, notebook: Notebook, declared: Mapping[str, Any], place: Place) -> None:
         options = NotebookOptions(**known(declared, NotebookOptions, of="rs.notebook"))
@@ -30,23 +33,6 @@ class NotebookJob(DeclaredJob):
         self.notebook = notebook
         self._declared = dict(declared)
         self._place = place
-
-    @property
-    def origin(self) -> Origin:
-        """Where the job is declared."""
-        return self._place.origin
-
-    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        """Refuse: unlike a function, a notebook runs in a kernel of its own.
-
-        Raises:
-            Conflict: always.
-        """
-        raise Conflict(
-            f"job {self.name!r} is a notebook; calling it runs nothing.",
-            why="it runs in a kernel, on a node of the cluster.",
-            fix=f'open it in Jupyter, or deploy it, then client.trigger("{self.name}").',
-        )
 
     def _with(self, declared: Mapping[str, Any]) -> Self:
         return type(self)(self.notebook, declared, self._place)
@@ -82,15 +68,14 @@ def _found(path: Any, folders: Sequence[Path]) -> Path:
             why="a notebook job is made of an .ipynb file.",
             fix='write for example rs.notebook("notebooks/report.ipynb").',
         )
-    tried = list(dict.fromkeys(os.path.abspath(folder / path) for folder in folders))
-    found = next((each for each in tried if os.path.isfile(each)), None)
+    found, tried = look_for(path, folders, os.path.isfile)
     if found is None:
         raise DeclarationError(
             f"there is no notebook {shown(str(path))}.",
-            why=f"there is no file {' nor '.join(map(shown_path, tried))}.",
+            why=f"there is no file {tried}.",
             fix="name it from the declaring file's folder, or from the working directory.",
         )
-    return Path(found)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
