@@ -225,7 +225,7 @@ def _optional(value: Any, of: str) -> timedelta | None:
 def _placement(value: object) -> str:
     if isinstance(value, str) and _NODE.fullmatch(value):
         return value
-    return policy(Placement, value, of="placement")
+    return policy(Placement, value, of="placement", also=("node:<id or ip>",))
 
 
 def _tags(value: Any) -> list[Any]:

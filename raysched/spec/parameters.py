@@ -67,7 +67,9 @@ class Signature:
         if unknown:
             raise InvalidParameter(
                 f"job {job!r} takes no parameter {shown(unknown[0])}.",
-                why=f"its parameters are {', '.join(self.names) or 'none'}.",
+                why=f"its parameters are {', '.join(self.names)}."
+                if self.names
+                else "it takes none.",
                 fix=closest(unknown[0], self.names)
                 or "remove it, or give the job one of that name.",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -48,8 +49,8 @@ class Placement(StrEnum):
 _Policy = TypeVar("_Policy", bound=StrEnum)
 
 
-def policy(kind: type[_Policy], value: object, *, of: str) -> _Policy:
-    """Return the member of `kind` that `value` names.
+def policy(kind: type[_Policy], value: object, *, of: str, also: Sequence[str] = ()) -> _Policy:
+    """Return the member of `kind` that `value` names; the error names it and the `also` choices.
 
     Raises:
         InvalidPolicy: no such member.
@@ -57,7 +58,7 @@ def policy(kind: type[_Policy], value: object, *, of: str) -> _Policy:
     for member in kind:
         if value is member or (type(value) is str and value == member.value):
             return member
-    names = ", ".join(f'"{member}"' for member in kind)
+    names = ", ".join(f'"{member}"' for member in (*kind, *also))
     raise InvalidPolicy(
         f"{of}={shown(value)} is not a policy.",
         why=f"the choices are {names}.",
@@ -84,7 +85,8 @@ def count(value: object, *, of: str, least: int = 1, most: int = 1_000_000) -> i
 class Retry:
     """How often, and after which delay, a failed, lost or timed-out attempt is tried again.
 
-    The delay before attempt n+1 is `delay * backoff**(n-1)`, at most `max_delay`.
+    The delay before attempt n+1 is `delay * backoff**(n-1)`, at most `max_delay`: an hour
+    if that is left out, or `delay` where that is longer.
 
     Raises:
         InvalidPolicy: a negative count, or a backoff below 1.
@@ -94,7 +96,7 @@ class Retry:
     retries: int = 0
     delay: Duration = timedelta(0)
     backoff: float = 1
-    max_delay: Duration = timedelta(hours=1)
+    max_delay: Duration | None = None
 
     def __post_init__(self) -> None:
         count(self.retries, of="retries", least=0, most=1000)
@@ -104,8 +106,10 @@ class Retry:
                 why="each delay is the one before times backoff, from 1 to 100.",
                 fix="write for example backoff=2.",
             )
-        object.__setattr__(self, "delay", duration(self.delay, of="delay", zero=True))
-        object.__setattr__(self, "max_delay", duration(self.max_delay, of="max_delay", zero=True))
+        delay = duration(self.delay, of="delay", zero=True)
+        longest = max(delay, timedelta(hours=1)) if self.max_delay is None else self.max_delay
+        object.__setattr__(self, "delay", delay)
+        object.__setattr__(self, "max_delay", duration(longest, of="max_delay", zero=True))
 
     def delay_after(self, attempt: int) -> timedelta:
         """Return how long to wait after the failed attempt number `attempt`, counted from 1."""
@@ -118,7 +122,7 @@ class Retry:
         return min(delay * self.backoff ** (attempt - 1), longest)
 
 
-def duration_of(value: Duration) -> timedelta:
+def duration_of(value: Duration | None) -> timedelta:
     """Return a field that `__post_init__` has already turned into a timedelta."""
     assert isinstance(value, timedelta)
     return value

@@ -24,7 +24,8 @@ def zone_name(value: object) -> str:
     text = value if type(value) is str and len(value) <= 64 and _ZONE.fullmatch(value) else ""
     if text in _zones() and text != "localtime":
         return text
-    near = get_close_matches(text, _zones(), n=1)
+    # What merely looks like an abbreviation may be hours away: EST is no correction of CEST.
+    near = get_close_matches(text, _zones(), n=1) if "/" in text else []
     raise InvalidSchedule(
         f"timezone={shown(value)} is not a time zone.",
         why="a zone has a name of the IANA database.",

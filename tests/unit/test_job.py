@@ -238,6 +238,12 @@ def test_an_option_that_cannot_be_meant_is_refused_with_its_name(error, option, 
     assert told.replace("\n", "").isprintable()
 
 
+def test_a_placement_that_is_none_is_told_all_that_there_are():
+    with pytest.raises(InvalidPolicy) as caught:
+        job(placement="10.0.0.4")(daily)
+    assert caught.value.why == 'the choices are "pack", "spread", "node:<id or ip>".'
+
+
 def test_an_unknown_option_is_told_the_one_that_was_meant():
     with pytest.raises(DeclarationError, match="no option 'shedule'") as caught:
         job(shedule="@daily")(daily)

@@ -65,7 +65,7 @@ def test_a_backoff_is_a_number_from_1_to_100(bad):
     assert "1 to 100" in caught.value.why
 
 
-@pytest.mark.parametrize("bad", ["5", 5, "-5s", timedelta(-1), None, Hostile()])
+@pytest.mark.parametrize("bad", ["5", 5, "-5s", timedelta(-1), "", Hostile()])
 @pytest.mark.parametrize("option", ["delay", "max_delay"])
 def test_a_delay_is_a_duration(option, bad):
     with pytest.raises(InvalidUnit, match=f"^{option}="):
@@ -75,6 +75,7 @@ def test_a_delay_is_a_duration(option, bad):
 def test_each_delay_is_the_one_before_times_backoff_up_to_the_longest():
     policy = Retry(5, delay="30s", backoff=2, max_delay="3m")
     assert [policy.delay_after(n).total_seconds() for n in range(1, 6)] == [30, 60, 120, 180, 180]
+    assert Retry(3, delay="2h").delay_after(1) == timedelta(hours=2)  # and not the default's hour
     assert Retry(3, delay="1h", max_delay="1m").delay_after(1) == timedelta(minutes=1)
     assert Retry(3, delay="1m", max_delay="0s").delay_after(1) == timedelta(0)
     assert Retry(3).delay_after(3) == timedelta(0)

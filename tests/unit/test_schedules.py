@@ -71,6 +71,12 @@ def test_anything_else_is_no_schedule(bad):
     assert "rs.every" in caught.value.fix
 
 
+def test_a_length_of_time_is_told_to_be_a_period():
+    with pytest.raises(InvalidSchedule, match="is not a schedule") as caught:
+        schedules("15m", name="job", zone="UTC")
+    assert caught.value.fix == 'write schedule=rs.every("15m").'
+
+
 @pytest.mark.parametrize("bad", ["", "every day", "61 * * * *", "0 0 31 2 *", "* * * *"])
 def test_a_string_is_a_cron_expression(bad):
     with pytest.raises(InvalidSchedule):

@@ -54,3 +54,10 @@ def test_a_mistyped_zone_is_told_the_nearest_one():
     with pytest.raises(InvalidSchedule) as caught:
         zone_name("Europe/Berln")
     assert 'timezone="Europe/Berlin"' in caught.value.fix
+
+
+@pytest.mark.parametrize("text", ["CEST", "PST", "UTC+1", "GMT-5:30"])
+def test_an_abbreviation_or_an_offset_is_not_told_a_zone_that_is_hours_away(text):
+    with pytest.raises(InvalidSchedule) as caught:
+        zone_name(text)
+    assert caught.value.fix == 'write for example timezone="Europe/Berlin".'

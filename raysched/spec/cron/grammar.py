@@ -139,7 +139,8 @@ def _split(text: str, fields: tuple[_Field, ...]) -> list[str]:
     parts = text.upper().split()
     if len(parts) != len(fields):
         raise InvalidSchedule(
-            f"cron {shown(text)} is refused: it has {len(parts)} fields, not {len(fields)}.",
+            f"cron {shown(text)} is refused: it has "
+            f"{len(parts)} field{'s' * (len(parts) != 1)}, not {len(fields)}.",
             why=f"the fields are {', '.join(kind.name for kind in fields)}.",
             fix=_fix_count(len(parts), len(fields)),
         )
@@ -209,8 +210,9 @@ def _unreadable(kind: _Field, item: str) -> _Fault:
         return "'R' is drawn anew each time it is read", "write 'H', hashed from the job's name"
     if re.fullmatch("[0-7]L", item) and kind.name == "day-of-week":
         return "the last such day of the month has its 'L' in front", f"write 'L{item[0]}'"
+    article = "an" if kind.name == "hour" else "a"
     return (
-        f"a {kind.name} is {kind.low} to {kind.high}{kind.hint}",
+        f"{article} {kind.name} is {kind.low} to {kind.high}{kind.hint}",
         f"write for example '*', '{kind.low}', '{kind.low}-{kind.low + 4}' or '*/2'",
     )
 

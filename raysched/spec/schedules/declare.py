@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from raysched.errors import InvalidSchedule
+from raysched.errors import InvalidSchedule, InvalidUnit
 from raysched.spec.cron import CronExpression
 from raysched.spec.schedules.bounds import Bounds
 from raysched.spec.schedules.kinds import AfterEnd, At, Cron, Every, Schedule
@@ -97,6 +97,12 @@ def schedules(declared: Any, *, name: str, zone: str) -> tuple[Schedule, ...]:
 
 def _one(declared: object) -> Schedule:
     if isinstance(declared, str):
+        if _is_length(declared):
+            raise InvalidSchedule(
+                f"schedule={shown(declared)} is not a schedule.",
+                why="a text is a cron expression, and this is a length of time.",
+                fix=f'write schedule=rs.every("{declared}").',
+            )
         return cron(declared)
     if isinstance(declared, Cron | Every | AfterEnd | At):
         return declared
@@ -105,6 +111,13 @@ def _one(declared: object) -> Schedule:
         why="a schedule is a cron string, rs.cron, rs.every, rs.after_end, rs.at, or a list.",
         fix='write for example schedule="0 6 * * *" or schedule=rs.every("15m").',
     )
+
+
+def _is_length(text: str) -> bool:
+    try:
+        return bool(duration(text))
+    except InvalidUnit:
+        return False
 
 
 def _bounds(start: Instant | None, end: Instant | None, jitter: Duration | None) -> Bounds:
