@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from raysched.client.folder import Scan
     from raysched.spec.definition import JobSpec
 
-Folder = Annotated[Path, typer.Argument(metavar="[PATH]", help="A folder of job files, or one.")]
+Folder = Annotated[Path, typer.Argument(metavar="PATH", help="A folder of job files, or one.")]
 JOBS = Path("jobs")
 
 

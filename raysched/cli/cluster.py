@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 File = Annotated[
     Path | None,
-    typer.Argument(metavar="[CLUSTER.YAML]", help="A cluster file of `ray up`; here, if left out."),
+    typer.Argument(metavar="CLUSTER.YAML", help="A cluster file of `ray up`; here, if left out."),
 ]
 
 
@@ -47,7 +47,7 @@ def up(
         typer.Option("--restart", help="Restart the Ray of the cluster file; what runs is lost."),
     ] = False,
 ) -> None:
-    """Start Ray and the scheduler here, or on the cluster that a file describes.
+    """Start Ray and the scheduler here, or on a file's cluster.
 
     Harmless if they run already. Here: on a node of a cluster, and with RAY_ADDRESS set, the
     scheduler is started on that cluster instead. With a file: `ray up --no-restart`, so that

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME]...", help="Jobs by name.", autocompletion=completion.jobs),
+    typer.Argument(metavar="NAME", help="Jobs by name.", autocompletion=completion.jobs),
 ]
 Tag = Annotated[
     str | None,
@@ -112,7 +112,7 @@ def _job(client: Client, name: str) -> dict[str, Any]:
 
     raise NotFound(
         f"there is no job {shown(name)}.",
-        why=f"{len(rows):,} jobs are deployed, none of them is called so.",
+        why=f"none of the {len(rows):,} that are deployed is called so.",
         fix=closest(name, list(rows)) or "see `raysched jobs`.",
     )
 

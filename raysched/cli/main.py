@@ -81,7 +81,7 @@ def start(
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Some of them; all if left out.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Some of them; all if left out.")
     ] = None,
 ) -> None:
     """Measure raysched against bare Ray.
@@ -194,7 +194,8 @@ def _told(error: Exception) -> RayschedError:
     if _is_usage(error):
         about: Any = error
         path = about.ctx.command_path if getattr(about, "ctx", None) else "raysched"
-        return InputError(about.format_message(), fix=f"see `{path} --help`.")
+        what = about.format_message().replace("Value error, ", "")  # Pydantic's word, not ours
+        return InputError(what, fix=f"see `{path} --help`.")
     return RayschedError(
         f"internal error: {type(error).__name__}: {error}",
         fix="set RAYSCHED_DEBUG=1 to see the traceback, and report it.",

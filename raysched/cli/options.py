@@ -26,7 +26,7 @@ Home = Annotated[
     ),
 ]
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")]
-All = Annotated[bool, typer.Option("--all", help="Show all rows, not only the newest 50.")]
+All = Annotated[bool, typer.Option("--all", help="Show all rows, not only 50.")]
 Since = Annotated[
     str,
     typer.Option(

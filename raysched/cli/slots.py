@@ -23,6 +23,8 @@ def next_slots(
 
     By time, each in its job's time zone.
     """
+    from raysched.engine.messages import MOST_SLOTS
+
     client = connected(home)
     rows = plain_rows(client.next(within))
     zones = {row["job"]: row["timezone"] for row in plain_rows(client.jobs())}
@@ -47,6 +49,8 @@ def next_slots(
         Column("", "note", tight=True),
     ]
     show_rows(shown, columns, output, total=len(rows), of="slots", cells=cells)
+    if len(rows) == MOST_SLOTS:
+        say(f"these are the first {MOST_SLOTS:,}; later slots are not looked up.")
     if not rows:
         say(f"no slot within {within}.")
 

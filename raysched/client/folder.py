@@ -17,6 +17,7 @@ from types import ModuleType
 from raysched.client.jobfile import JOB_FILE, line_of, read
 from raysched.errors import NotFound, RayschedError
 from raysched.spec.declared import DeclaredJob
+from raysched.spec.units import shown_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,11 @@ def scan(path: str | Path) -> Scan:
     """
     root = Path(path).resolve()
     if not root.exists():
-        raise NotFound(f"there is no {path}.", fix="name a folder of job files, such as jobs/.")
+        raise NotFound(
+            f"there is no folder or file {shown_path(path)!r}.",
+            why=f"it is looked for in {Path.cwd()}." if not Path(path).is_absolute() else None,
+            fix="name a folder of job files, such as jobs/.",
+        )
     folder = root if root.is_dir() else root.parent
     result = Scan(folder)
     with _apart(folder):
@@ -160,5 +165,19 @@ def _fault(file: Path, error: BaseException) -> Fault:
     line = lines[-1] if lines else getattr(error, "lineno", None)
     if file.name == JOB_FILE:
         line = line_of(file, error)
-    text = str(error) if isinstance(error, RayschedError) else f"{type(error).__name__}: {error}"
-    return Fault(file=file, line=line, error=text[:2000])
+    return Fault(file=file, line=line, error=_text(error)[:2000])
+
+
+def _text(error: BaseException) -> str:
+    match error:
+        case RayschedError():
+            return str(error)
+        case SyntaxError():  # without the file and the line, which stand before it
+            return f"{type(error).__name__}: {error.msg}"
+        case ModuleNotFoundError(name=str(name)):
+            return (
+                f"{type(error).__name__}: {error}\n"
+                f"  fix: install {name} beside raysched, or import it in the function, where "
+                "only the workers need it."
+            )
+    return f"{type(error).__name__}: {error}"

@@ -16,6 +16,9 @@ from raysched.core.capacity import Cluster
 from raysched.core.orders import Report
 from raysched.spec.definition import JobSpec
 
+MOST_SLOTS = 1_000
+"""How many slots to come are told at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -128,7 +131,7 @@ class ListNext:
 
     until: datetime
     job: str | None = None
-    most: int = 1000
+    most: int = MOST_SLOTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,9 +63,17 @@ def test_every_command_explains_itself(command, capsys):
     assert f"Usage: raysched {command}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", main._COMMANDS)
+def test_an_argument_stands_in_brackets_once(command, capsys):
+    assert main.run([command, "--help"]) == 0
+    assert "[[" not in capsys.readouterr().out
+
+
 def test_no_command_prints_the_help(capsys):
     assert main.run([]) == 0
-    assert "trigger" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "trigger" in told
+    assert not [line for line in told.splitlines()[1:] if line.endswith("...")]  # none is cut
 
 
 def test_the_version_is_printed(capsys):
@@ -113,6 +121,7 @@ def test_wrong_usage_exits_2_and_says_what_to_do(arguments, capsys):
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith("error: ")
+    assert "Value error" not in told.err
     assert "  fix: " in told.err
 
 

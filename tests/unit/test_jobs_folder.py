@@ -12,6 +12,7 @@ pytest.importorskip("pandas")
 import pandas as pd
 
 from raysched.client.folder import scan
+from raysched.errors import NotFound
 
 JOBS = Path(__file__).parents[2] / "jobs"
 
@@ -113,6 +114,21 @@ def test_a_broken_file_hides_no_other(tmp_path):
         ("a_broken.py", 3),
         ("z_broken.py", 1),
     ]
+    assert found.faults[0].error == "SyntaxError: invalid syntax"  # its place stands before it
+
+
+def test_a_package_that_is_missing_is_told_with_what_to_do(tmp_path):
+    (tmp_path / "lacking.py").write_text("import nowhere_to_be_found\n")
+    [fault] = scan(tmp_path).faults
+    assert fault.error.startswith("ModuleNotFoundError: No module named 'nowhere_to_be_found'")
+    assert "fix: install nowhere_to_be_found beside raysched" in fault.error
+
+
+def test_a_folder_that_is_not_there_is_told_with_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound, match="no folder or file 'jobs'") as caught:
+        scan("jobs")
+    assert str(tmp_path) in caught.value.why
 
 
 def _folder(folder, says):
