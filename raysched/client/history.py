@@ -32,6 +32,7 @@ def runs(
 
     Raises:
         InvalidUnit: `since` is neither a duration nor an instant.
+        InputError: there is no such status.
         StoreError: a file of the history is damaged; names it.
     """
     return _read(home, "runs", since, status=status, job=job, run_id=run_id)

@@ -187,7 +187,7 @@ def not_found(run_id: str) -> NotFound:
     return NotFound(
         f"there is no run {run_id[:300]!r}.",
         why="neither the scheduler nor the history has it.",
-        fix="look at client.runs().",
+        fix="see `raysched runs --since all` or client.runs(since=None).",
     )
 
 

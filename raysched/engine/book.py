@@ -81,7 +81,7 @@ class Book:
         except KeyError:
             raise NotFound(
                 f"there is no job {name[:100]!r}.",
-                why=f"{len(self.jobs)} jobs are deployed.",
+                why=f"none of the {len(self.jobs):,} that are deployed is called so.",
                 fix="see `raysched jobs` or client.jobs(), or deploy it.",
             ) from None
 

@@ -40,7 +40,7 @@ def explain(
         return explain_deleted(name)
     raise NotFound(
         f"there is no job or unfinished run {name[:300]!r}.",
-        fix="look at client.jobs() and client.runs().",
+        fix="see `raysched jobs` and `raysched runs`, or client.jobs() and client.runs().",
     )
 
 

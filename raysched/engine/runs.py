@@ -123,7 +123,7 @@ def cancel(book: Book, run_id: str, reason: str, now: datetime) -> State:
         raise NotFound(
             f"no unfinished run is called {run_id[:300]!r}.",
             why="only a run that is not over can be cancelled.",
-            fix="look at client.runs().",
+            fix="see `raysched runs` or client.runs().",
         )
     return request_stop(book, run_id, Stop.CANCELLED, reason, now)
 

@@ -176,7 +176,11 @@ def ago(value: Duration | Instant, now: datetime, *, of: str = "since") -> datet
         isinstance(value, str) and _DURATION_PART.match(value) and "-" not in value
     ):
         return now - duration(value, of=of)
-    return instant(value, of=of)
+    try:
+        return instant(value, of=of)
+    except InvalidUnit as error:
+        fix = f'write for example {of}="24h" or {of}="2027-01-01T00:00Z".'
+        raise InvalidUnit(error.what, why=error.why, fix=fix) from None
 
 
 def to_us(moment: datetime) -> int:

@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset as ds
 
+from raysched.core.states import State
 from raysched.errors import InputError, StoreError
-from raysched.spec.units import from_us, to_us
+from raysched.spec.parameters import closest
+from raysched.spec.units import from_us, shown, to_us
 from raysched.store import layout, parquet
 from raysched.store.home import Home, open_home, storing
 from raysched.store.schema import INSTANT, KEYS, TIME, conform, schema_of
@@ -63,7 +65,7 @@ def read(
     finished row wins over an unfinished one, then the file's over the database's.
 
     Raises:
-        InputError: there is no such dataset, it has no status, or a bound has no zone.
+        InputError: there is no such dataset or status, it has no status, or a bound has no zone.
         StoreError: there is no such home, or a file is damaged; it names the file.
     """
     found = open_home(home)
@@ -121,7 +123,7 @@ def wanted(
     """Return the filters that these mean for a dataset, whose rows in the database are `pending`.
 
     Raises:
-        InputError: there is no such dataset, it has no status, or a bound has no zone.
+        InputError: there is no such dataset or status, it has no status, or a bound has no zone.
     """
     fixed, changing = _filters(
         dataset, since=since, until=until, job=job, status=status, run_id=run_id
@@ -168,6 +170,13 @@ def _filters(
         raise InputError(
             f"{dataset} have no status.", fix="filter runs or attempts by status, or leave it out."
         )
+    for name in [status] if isinstance(status, str) else status:
+        if name not in tuple(State):
+            raise InputError(
+                f"{shown(name)} is no status.",
+                why=f"there are {', '.join(State)}.",
+                fix=closest(name, [str(state) for state in State]) or "write one of those.",
+            )
     return fixed, _is("status", status)
 
 

@@ -105,6 +105,9 @@ def test_a_question_that_makes_no_sense_is_refused(store, home):
         frame(home, "runs", since=datetime(2026, 1, 1))
     with pytest.raises(InputError, match="no status"):
         frame(home, "logs", status="failed")
+    with pytest.raises(InputError, match="'fail' is no status") as caught:
+        frame(home, "runs", status=["succeeded", "fail"])
+    assert caught.value.fix == "write 'failed' if that is meant."
 
 
 def test_a_row_that_is_sealed_while_it_is_read_is_seen_once(store, home, monkeypatch):

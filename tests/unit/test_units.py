@@ -294,6 +294,9 @@ def test_since_is_a_length_of_time_or_an_instant():
     for bad in ("24", "24hours", "yesterday", 24, None, "2026-11-01"):
         with pytest.raises(InputError):
             ago(bad, NOW)
+    with pytest.raises(InputError) as caught:
+        ago("yesterday", NOW)
+    assert 'since="24h"' in caught.value.fix
 
 
 class _Loud:
