@@ -1,70 +1,23 @@
-"""Why a job or a run is where it is: one small value, decided from what is known of it.
-
-Pure. The engine gathers the views and hands them in; client and command line show
-what comes out.
-"""
+"""Why a run is where it is, or how it ended."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from raysched.core.capacity import WANTING, Room
+from raysched.core.capacity import Room
 from raysched.core.causes import Cause
 from raysched.core.dispatch import Wait
-from raysched.core.model import NODE_DIED, Decision, Run, Tried
+from raysched.core.explain.explanation import Explanation, verb
+from raysched.core.model import NODE_DIED, Run, Tried
 from raysched.core.ports import LauncherState
-from raysched.core.slots import JobView, next_due
 from raysched.core.states import State
-from raysched.show.text import instant
 from raysched.spec.definition import JobSpec
 from raysched.spec.units import iso
 
-_SHOWN = 3  # runs of a job, or earlier attempts of a run, that a reason names
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Why a job, or a run of it if `run_id` is given, is where it is.
-
-    `cause` is for programs, `reason` and `fix` for readers. `waits_for` are the runs that
-    stand in its way; `attempts` those of its attempts that are over and known, oldest
-    first; `nodes` those that could hold it, with what is free there. Every slot of a job
-    up to `decided` is decided, and `last_slot` is the last of them, if that made no run.
-    """
-
-    job: str
-    status: str
-    cause: Cause
-    reason: str
-    run_id: str | None = None
-    fix: str | None = None
-    decided: datetime | None = None
-    next_slot: datetime | None = None
-    timezone: str | None = None
-    retry_at: datetime | None = None
-    attempt: int | None = None
-    most_attempts: int | None = None
-    attempts: Sequence[Mapping[str, Any]] = ()
-    waits_for: Sequence[str] = ()
-    nodes: Sequence[Mapping[str, Any]] = ()
-    last_slot: Mapping[str, Any] | None = None
-
-    @property
-    def what(self) -> str:
-        """What is explained, in a sentence."""
-        if self.run_id is None:
-            return f"job {self.job} is {_words(self.status)}."
-        is_over = State(self.status).final
-        return f"run {self.run_id} {_verb(self.status) if is_over else f'is {self.status}'}."
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return `what` and its fields by name, all of them."""
-        found = {"what": self.what, **asdict(self)}
-        found |= {name: list(found[name]) for name in ("attempts", "waits_for", "nodes")}
-        return {**found, "status": str(self.status), "cause": str(self.cause)}
+_SHOWN = 3  # earlier attempts that a reason names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +34,6 @@ class RunView:
     deployed: bool = True
     wait: Wait | None = None
     room: Room | None = None
-
-
-# --- runs
 
 
 def explain_run(view: RunView) -> Explanation:
@@ -185,7 +135,7 @@ def _running(run: Run, spec: JobSpec) -> str:
 def _past(tried: Tried) -> str:
     if tried.node_lost:
         return f"attempt {tried.attempt} was {_lost(tried.node_ip, tried.ended_at)}"
-    return f"attempt {tried.attempt} {_verb(tried.status)}: {tried.reason}"
+    return f"attempt {tried.attempt} {verb(tried.status)}: {tried.reason}"
 
 
 def _lost(node: str | None, at: datetime | None) -> str:
@@ -211,7 +161,7 @@ def explain_finished(
     status = str(row["status"])
     told = [_attempt(each) for each in sorted(attempts, key=lambda each: each["attempt"])]
     lost = bool(told) and told[-1]["node_lost"] and status == State.LOST
-    reason = row["reason"] or row.get("error_message") or f"it {_verb(status)}"
+    reason = row["reason"] or row.get("error_message") or f"it {verb(status)}"
     if lost:
         used = "its retries are used up" if len(told) > 1 else "it has no retries"
         reason = f"{_ended(told[-1])}; {used}"
@@ -269,111 +219,4 @@ def _ended(attempt: Mapping[str, Any]) -> str:
     if attempt["node_lost"]:
         return f"{number} was {_lost(attempt['node_ip'], attempt['ended_at'])}"
     reason = f": {attempt['reason']}" if attempt["reason"] else ""
-    return f"{number} {_verb(attempt['status'])}{reason}"
-
-
-# --- jobs
-
-
-def explain_job(
-    view: JobView,
-    runs: Sequence[Explanation],
-    *,
-    unfinished: int,
-    status: State | None,
-    room: Room | None = None,
-) -> Explanation:
-    """Return why a job is where it is.
-
-    `runs` explain the oldest of its unfinished runs, of which there are `unfinished`, and
-    `status` is the foremost state among these; `room` is what the cluster has for a run of it.
-    """
-    spec = view.spec
-    slot = None if view.pause is not None else next_due(view)
-    causes = _causes_of_job(view, runs, room, slot)
-    told = [reason for _, reason, _ in causes]
-    if unfinished > len(runs):
-        told.insert(len(runs) + (view.pause is not None), f"and {unfinished - len(runs)} more runs")
-    paused = "paused" if view.pause is not None else "waiting"
-    return Explanation(
-        job=spec.name,
-        status=paused if status is None else status,
-        cause=causes[0][0],
-        reason="; ".join(told),
-        fix=causes[0][2],
-        next_slot=slot,
-        decided=view.decided,
-        timezone=spec.timezone,
-        waits_for=[run.run_id for run in runs if run.run_id],
-        nodes=runs[0].nodes if runs else (),
-    )
-
-
-def _causes_of_job(
-    view: JobView, runs: Sequence[Explanation], room: Room | None, slot: datetime | None
-) -> list[tuple[Cause, str, str | None]]:
-    """Return all that keeps a job from running, what matters most first."""
-    name, found = view.spec.name, list[tuple[Cause, str, str | None]]()
-    if view.pause is not None:
-        fix = f"client.resume({name!r}), or `raysched resume {name}`."
-        found.append((Cause.PAUSED, f"paused{': ' if view.pause else ''}{view.pause}", fix))
-    for run in runs:
-        found.append((run.cause, f"{run.run_id} is {run.status}: {run.reason}", run.fix))
-    if room and not runs and room.cause in WANTING:
-        found.append((room.cause, room.reason, room.fix))
-    if slot is not None:
-        at = instant(slot, view.spec.timezone)
-        found.append((Cause.NOT_DUE, f"its next slot is {at}", None))
-    elif not view.spec.schedules:
-        fix = f"client.trigger({name!r}), or `raysched trigger {name}`."
-        found.append((Cause.NO_SCHEDULE, "it has no schedule and runs when triggered", fix))
-    elif view.pause is None and not runs:
-        fix = "declare another schedule, and deploy it."
-        found.append((Cause.EXHAUSTED, "its schedule names no further slot", fix))
-    return found
-
-
-def with_last_slot(job: Explanation, rows: Sequence[Mapping[str, Any]]) -> Explanation:
-    """Return a job's explanation that also tells of its last slot, if that made no run.
-
-    `rows` are those of the decisions since `job.decided`.
-    """
-    last = max(rows, key=lambda row: row["last_slot"] or row["slot"], default=None)
-    if last is None or last["decision"] == Decision.FIRED:
-        return job
-    first, until = last["slot"], last["last_slot"] or last["slot"]
-    at = instant(until, job.timezone or "UTC")
-    which = f"slot, {at}, was" if first == until else f"slots, up to {at}, were"
-    why = f": {last['reason']}" if last["reason"] else ""
-    return replace(
-        job,
-        reason=f"{job.reason}; its last {which} {last['decision']}{why}",
-        last_slot={
-            "slot": first,
-            "last_slot": until,
-            "decision": str(last["decision"]),
-            "cause": last["cause"],
-            "reason": last["reason"],
-        },
-    )
-
-
-def explain_deleted(name: str) -> Explanation:
-    """Return the explanation of a job that was deployed once and is no more."""
-    return Explanation(
-        job=name,
-        status="deleted",
-        cause=Cause.DELETED,
-        reason="it was deleted; its history stays",
-        fix="deploy it again.",
-    )
-
-
-def _words(status: str) -> str:
-    return str(status).replace("_", " ")
-
-
-def _verb(status: str) -> str:
-    """Return a final state as what an attempt did: `failed`, `was lost`."""
-    passive = status in (State.CANCELLED, State.LOST, State.SKIPPED)
-    return f"was {status}" if passive else _words(status)
+    return f"{number} {verb(attempt['status'])}{reason}"
