@@ -1,42 +1,35 @@
 """The history as users ask for it: the files, and what no file holds yet.
 
-Law: reads only. The scheduler's database is never written, locked against its
-owner, or left with files beside it that were not there; without one, or where it
-may not be read or does not answer, the files alone do.
+Law: reads only, the database before the files: rows move from the one into the others
+and never back, so that in this order none is missed, and one seen twice is kept once.
+Where the database gives no answer, the files alone do.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset as ds
-from sqlalchemy import Connection, inspect, select, union_all
+from sqlalchemy import Connection, select, union_all
 
 from raysched.errors import StoreError
-from raysched.store import layout, parquet, reader, stream, whereabouts
-from raysched.store.database import Database, is_unreachable, reading_file, speaking
-from raysched.store.home import Home, LocalHome, open_home, storing
+from raysched.store import layout, parquet, reader, stream
+from raysched.store.consulting import consult
+from raysched.store.home import Home, open_home, storing
 from raysched.store.loading import storable, unsealed
+from raysched.store.reader import Names
 from raysched.store.schema import schema_of, to_table
-from raysched.store.tables import check_version, outbox, runs
+from raysched.store.tables import outbox, runs
 
 if TYPE_CHECKING:
     import pandas as pd
-
-T = TypeVar("T")
-Names = str | Collection[str]
-
-STATE = "state.db"
-"""The name of the embedded state database below a home."""
 
 _MOST = 10  # ids that a prefix is resolved to
 _DAYS = 31  # folders that are searched for them
@@ -107,9 +100,7 @@ def _pending(
 ) -> pa.Table:
     """The rows that no file holds yet.
 
-    To be asked for before the files are read: rows move from the database into files and
-    never back. In this order a row that moves in between is seen twice, and kept once by
-    its key; in the other order it would be in neither.
+    To be asked for before the files are read, by the module's law.
     """
     schema_of(dataset)
     only = run_id if isinstance(run_id, str) else None
@@ -117,7 +108,7 @@ def _pending(
     def ask(connection: Connection) -> list[dict[str, Any]]:
         return unsealed(connection, dataset, only)
 
-    rows = _of_database(home, state_url, ask) or []
+    rows = consult(home, state_url, ask) or []
     rows = [row for row in rows if _is(row, "job", job) and _is(row, "run_id", run_id)]
     return to_table(dataset, rows)
 
@@ -135,7 +126,7 @@ def resolve(home: str | Path | Home, prefix: str, *, state_url: str | None = Non
     if not prefix or not storable(prefix):
         return []
     # As in `_pending`, the database first.
-    ids = dict.fromkeys(_of_database(found, state_url, lambda c: _unsealed_ids(c, prefix)) or [])
+    ids = dict.fromkeys(consult(found, state_url, lambda c: _unsealed_ids(c, prefix)) or [])
     for day in _days(found, prefix):
         if len(ids) >= _MOST:
             break
@@ -201,98 +192,3 @@ def _sealed_ids(home: Home, day: date, prefix: str, *, whole: bool = False) -> l
                 raise
             # Rolled up since the listing: its rows have a new file.
     raise StoreError(f"the files in {home.path('runs')} keep vanishing while they are read.")
-
-
-def _of_database(home: Home, state_url: str | None, ask: Callable[[Connection], T]) -> T | None:
-    """Return what a question to the scheduler's database gives; None if there is none."""
-    if state_url is not None:
-        return _of_url(state_url, ask)
-    if not isinstance(home, LocalHome):
-        return None
-    try:
-        noted = whereabouts.noted(home.root)
-    except OSError:
-        _leave_out(f"{home.path(whereabouts.NOTE)} is not readable for you")
-        return None
-    if noted is None:
-        return _of_file(home.path(STATE), ask)
-    try:
-        return _of_url(noted, ask)
-    except StoreError as error:
-        if not is_unreachable(error):
-            raise
-        _leave_out(f"the state database does not answer ({error.why})")
-        return None
-
-
-def _leave_out(why: str) -> None:
-    warnings.warn(f"{why}: runs of the last minutes are left out.", stacklevel=5)
-
-
-def _of_url(url: str, ask: Callable[[Connection], T]) -> T | None:
-    db = Database(url)
-    if db.is_sqlite:
-        return _of_file(db.path, ask)
-    try:
-        with db.transaction("read", f"the state database {db.name} cannot be read.") as found:
-            return _asked(found, db.name, ask)
-    finally:
-        db.close()
-
-
-def _of_file(path: str, ask: Callable[[Connection], T]) -> T | None:
-    for _ in range(_TRIES):
-        before = _look(path)
-        if before is None or before.size == 0:
-            return None
-        if not os.access(path, os.R_OK):
-            _leave_out(f"{path} is not readable for you")
-            return None
-        try:
-            answer = _ask_file(path, before, ask)
-        except StoreError:
-            if before.in_use or _look(path) == before:
-                raise
-        else:
-            if before.in_use or _look(path) == before:
-                return answer
-    raise StoreError(f"the state database {path} keeps changing while it is read.")
-
-
-def _ask_file(path: str, found: _Look, ask: Callable[[Connection], T]) -> T | None:
-    """Ask a SQLite file.
-
-    While it has no write-ahead log nobody has it open, and to open it in the usual way
-    would leave a log and its index behind. So it is read as a constant, and the caller
-    asks again if it turns out that somebody came and wrote.
-    """
-    what = f"the state database {path} cannot be read."
-    with speaking(what, path), reading_file(path, immutable=not found.in_use) as connection:
-        return _asked(connection, path, ask)
-
-
-def _asked(connection: Connection, name: str, ask: Callable[[Connection], T]) -> T | None:
-    if not inspect(connection).has_table("meta"):
-        return None  # its scheduler is about to make the tables
-    check_version(connection, name)
-    return ask(connection)
-
-
-class _Look(NamedTuple):
-    """What tells whether a SQLite file is in use, and whether it was written in between."""
-
-    inode: int
-    size: int
-    modified_ns: int
-    in_use: bool
-
-
-def _look(path: str) -> _Look | None:
-    with storing(f"the state database {path} cannot be read."):
-        try:
-            found = os.stat(path)
-        except FileNotFoundError:
-            return None
-    # A killed scheduler leaves its log. It counts as in use: what the log holds is committed.
-    in_use = os.path.exists(f"{path}-wal")
-    return _Look(found.st_ino, found.st_size, found.st_mtime_ns, in_use)

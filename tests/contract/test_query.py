@@ -19,7 +19,7 @@ import raysched as rs
 from raysched.core.ports import Changes
 from raysched.core.states import State
 from raysched.errors import InputError, StoreError
-from raysched.store import peek, query, reader, whereabouts
+from raysched.store import consulting, peek, query, reader, whereabouts
 from raysched.store.archive import FileArchive, Question
 from raysched.store.history import History
 from raysched.store.query import frame, resolve
@@ -340,7 +340,7 @@ def test_a_scheduler_that_starts_and_ends_during_a_read_makes_it_read_again(
 ):
     store.commit(finished(TICK, ["tick@1"]))
     store.close()
-    real, calls = query._asked, []
+    real, calls = consulting._asked, []
 
     def interrupted(*args):
         if not calls:
@@ -352,7 +352,7 @@ def test_a_scheduler_that_starts_and_ends_during_a_read_makes_it_read_again(
         calls.append(args)
         return real(*args)
 
-    monkeypatch.setattr(query, "_asked", interrupted)
+    monkeypatch.setattr(consulting, "_asked", interrupted)
     assert ids(home) == ["tick@1", "tick@2"]
     assert len(calls) == 2
 
