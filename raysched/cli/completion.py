@@ -80,9 +80,6 @@ def _home(context: typer.Context) -> Path:
     return Path(named).expanduser()
 
 
-# --- bash
-
-
 def for_bash(complete: Callable[[], object], environment: MutableMapping[str, str]) -> object:
     """Complete a word that bash has taken apart, and answer with the part that is missing.
 

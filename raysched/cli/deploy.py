@@ -94,9 +94,6 @@ def _of_its_runs(row: dict[str, Any]) -> str:
     return f"; {'; '.join(told)}." if told else "; its history stays."
 
 
-# --- what would change
-
-
 def _show_plan(rows: list[dict[str, Any]], path: Path, prune: bool, form: Format) -> None:
     changed = [row for row in rows if row["action"] != "unchanged"]
     if form is Format.TABLE:
@@ -145,9 +142,6 @@ def _counted(rows: list[dict[str, Any]]) -> str:
     count = Counter(row["action"] for row in rows)
     order = ("created", "updated", "deleted", "unchanged")
     return ", ".join(f"{count[name]:,} {name}" for name in order if count[name]) or "no job"
-
-
-# --- what was changed
 
 
 def _show_deployed(rows: list[dict[str, Any]], zones: dict[str, str], form: Format) -> None:

@@ -196,9 +196,6 @@ def _span(row: Mapping[str, Any]) -> str:
     return text if last is None or last == first else f"{text} to {instant(last)}"
 
 
-# --- changes
-
-
 def cancel(run_id: Unfinished, home: Home = None, output: Output = Format.TABLE) -> None:
     """Cancel an unfinished run.
 

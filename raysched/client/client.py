@@ -148,7 +148,12 @@ class Client:
         return self._trigger(_name(job), params)
 
     def rerun(self, row: Mapping[str, Any]) -> Run:
-        """Make a run with the parameters and the slot of a finished one's row."""
+        """Make a run with the parameters and the slot of a finished one's row.
+
+        Raises:
+            NotFound: its job is deployed no more.
+            InvalidParameter: the job does not take its parameters any more.
+        """
         params, slot = json.loads(row["params"] or "{}"), plain(row["slot"])
         return self._trigger(row["job"], [params], slot=slot, origin=row["run_id"])[0]
 
@@ -260,19 +265,26 @@ class Client:
 
         Raises:
             InvalidUnit: `since` is neither a duration nor an instant.
+            StoreError: a file of the history is damaged; names it.
         """
         return self._history("runs", since, job=job, status=status)
 
     def attempts(self, run_id: str | None = None, since: Since = "24h") -> pd.DataFrame:
-        """Return finished attempts as a DataFrame, one row each."""
+        """Return finished attempts as a DataFrame, one row each; raises as `runs` does."""
         return self._history("attempts", since if run_id is None else None, run_id=run_id)
 
     def decisions(self, job: DeclaredJob | str | None = None, since: Since = "24h") -> pd.DataFrame:
-        """Return what became of slots as a DataFrame, one row a slot or span of slots."""
+        """Return what became of slots as a DataFrame, one row a slot or span of slots.
+
+        Raises as `runs` does.
+        """
         return self._history("decisions", since, job=job)
 
     def logs(self, run_id: str | None = None, since: Since = "24h") -> pd.DataFrame:
-        """Return output as a DataFrame, one row a line; of one run, or of all since."""
+        """Return output as a DataFrame, one row a line; of one run, or of all since.
+
+        Raises as `runs` does.
+        """
         return self._history("logs", since if run_id is None else None, run_id=run_id)
 
     def explain(self, name: DeclaredJob | str) -> dict[str, Any]:
@@ -321,7 +333,11 @@ class Client:
         return None if row is None else with_instants(row)
 
     def read_result(self, path: str) -> pd.DataFrame:
-        """Return a result file as a DataFrame; `path` is relative to home."""
+        """Return a result file as a DataFrame; `path` is relative to home.
+
+        Raises:
+            StoreError: the path is not one of a table, or the file is damaged or gone.
+        """
         from raysched.store import results
 
         with self.archive.holding(path) as home:

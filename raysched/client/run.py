@@ -137,14 +137,18 @@ class Run:
         return error
 
     def logs(self) -> pd.DataFrame:
-        """Return the run's output so far, one row a line, all attempts."""
+        """Return the run's output so far, one row a line, all attempts.
+
+        Raises:
+            StoreError: a file of the history is damaged; names it.
+        """
         return self._client.logs(self.id)
 
     def cancel(self) -> Run:
         """Cancel the run: it ends as `cancelled`, its processes with it.
 
         Raises:
-            Conflict: it is finished.
+            NotFound: it is finished, or nobody knows it.
         """
         self._client.cancel(self.id)
         return self
@@ -165,7 +169,11 @@ class Run:
         return self._client.rerun(row)
 
     def explain(self) -> str:
-        """Return why the run is where it is, or how it ended."""
+        """Return why the run is where it is, or how it ended.
+
+        Raises:
+            NotFound: nobody knows the run.
+        """
         return str(self._client.explain(self.id)["reason"])
 
     def __repr__(self) -> str:

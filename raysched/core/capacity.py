@@ -135,9 +135,6 @@ def selects(selector: str, value: str | None) -> bool:
     return (value in named) != bool(match[1])
 
 
-# --- no node could
-
-
 def _nowhere(demand: Demand, cluster: Cluster) -> Room:
     what, why, fix = _obstacle(demand, cluster.nodes)
     reason = f"{what}: {why}" if why else what
@@ -225,9 +222,6 @@ def _declared(name: str, amount: float) -> str:
     return f"resources={{{name!r}: {amount:g}}}" if amount else "resources={}"
 
 
-# --- what a node offers
-
-
 def _could_hold(demand: Demand, node: Node) -> bool:
     return (
         (demand.node is None or _is(node, demand.node))
@@ -287,9 +281,6 @@ def _offers(name: str, node: Node, asked: Mapping[str, float]) -> str:
 
 def _label(name: str, label: str, value: str | None) -> str:
     return f"node {name} has {'no ' + label if value is None else f'{label}={value!r}'}"
-
-
-# --- words
 
 
 def _amounts(resources: Mapping[str, float]) -> str:

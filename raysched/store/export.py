@@ -25,6 +25,7 @@ from raysched.store.home.local import sync_folder
 
 Batches = Iterable[pa.RecordBatch]
 Form = Callable[[Any, pa.Schema, Batches], int]
+"""Writes all batches to an open file, and returns the rows."""
 
 
 def write(path: Path, schema: pa.Schema, batches: Batches, *, force: bool) -> int:
@@ -95,9 +96,6 @@ def _place(temp: Path, path: Path, *, force: bool) -> None:
         except OSError:  # a file system without links
             os.replace(temp, path)
     sync_folder(str(path.parent))
-
-
-# --- formats: each writes all batches and returns the rows
 
 
 def _parquet(file: Any, schema: pa.Schema, batches: Batches) -> int:

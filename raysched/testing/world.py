@@ -76,8 +76,6 @@ class World(Frames):
         self.engine: Engine | None = None
         self._untouched = True
 
-    # ------------------------------------------------------------------ the scheduler
-
     def start_scheduler(self) -> None:
         """Start a scheduler on the disk; an earlier one is forgotten, as after `kill -9`."""
         self.kill_scheduler()
@@ -126,8 +124,6 @@ class World(Frames):
                 fix="call world.start_scheduler().",
             )
         return self.engine
-
-    # ------------------------------------------------------------------ what a client asks
 
     def deploy(self, *jobs: DeclaredJob) -> list[dict[str, Any]]:
         """Deploy jobs, and return what was done, a dict each."""
@@ -185,8 +181,6 @@ class World(Frames):
             for run in self.disk.runs.values()
         ]
         return frame("runs", [*self.disk.dataset("runs"), *unfinished])
-
-    # ------------------------------------------------------------------ time
 
     @property
     def now(self) -> datetime:

@@ -213,7 +213,11 @@ def last_slot(each: Iterable[Schedule], until: datetime, last_end: datetime) -> 
 
 
 def schedule_from_json(data: Mapping[str, Any]) -> Schedule:
-    """Return the schedule that `to_json` wrote; it is bound to its job by the caller."""
+    """Return the schedule that `to_json` wrote; it is bound to its job by the caller.
+
+    Raises:
+        InvalidSchedule: of a kind that this raysched does not know.
+    """
     bounds = bounds_from_json(data)
     match data["kind"]:
         case "cron":
