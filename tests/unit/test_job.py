@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hostile import STRANGE
 from raysched.errors import (
     DeclarationError,
     InputError,
@@ -155,30 +156,8 @@ def test_a_function_without_a_name_of_its_own_needs_one(nameless):
 # ------------------------------------------------------------------ refused options
 
 
-class _Hostile:
-    def _boo(self, *args):
-        raise RuntimeError("boo")
-
-    __repr__ = __str__ = __eq__ = __bool__ = __len__ = __iter__ = __lt__ = __le__ = __gt__ = _boo
-    __ge__ = __float__ = __int__ = __index__ = __contains__ = __getitem__ = __add__ = _boo
-
-    def __hash__(self):
-        raise RuntimeError("boo")
-
-
-class _HostileText(str):
-    __hash__ = str.__hash__
-
-    def __eq__(self, other):
-        raise RuntimeError("boo")
-
-
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize(
-    "bad",
-    [_Hostile(), object(), 1j, _HostileText("boo"), math.nan, b"raw", NotImplemented, ...],
-    ids=lambda bad: type(bad).__name__,
-)
+@pytest.mark.parametrize("bad", STRANGE, ids=lambda bad: type(bad).__name__)
 def test_no_option_takes_a_strange_object(option, bad):
     with pytest.raises(InputError) as caught:
         job(**{option: bad})(daily)
