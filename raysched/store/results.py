@@ -24,21 +24,6 @@ from raysched.store import parquet
 from raysched.store.home import STAGING, Fill, Home, LocalHome, Staging, open_home, storing
 from raysched.store.returned import Result, classify, refusing
 
-__all__ = [
-    "Result",
-    "Written",
-    "classify",
-    "discard",
-    "file_name",
-    "publish",
-    "published_path",
-    "read_notebook",
-    "read_result",
-    "result_path",
-    "stage",
-    "write_result",
-]
-
 RESULTS = "results"
 STAGED = f"{STAGING}/{RESULTS}"
 _PLAIN = re.compile(r"[A-Za-z0-9@.+_-]", re.ASCII)

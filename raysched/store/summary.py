@@ -13,9 +13,8 @@ from pyarrow import fs as pafs
 
 from raysched.store import layout, parquet
 from raysched.store.home import Home, open_home, storing
+from raysched.store.results import RESULTS
 from raysched.store.schema import DATASETS
-
-RESULTS = "results"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,6 @@ from raysched.store import parquet
 from raysched.store.history import History
 from raysched.store.home import STAGING, RemoteHome
 from raysched.store.results import (
-    classify,
     discard,
     file_name,
     publish,
@@ -34,7 +33,7 @@ from raysched.store.results import (
     result_path,
     write_result,
 )
-from raysched.store.returned import type_name
+from raysched.store.returned import classify, type_name
 
 RUN = "daily_delays@2026-11-22T06:00:00Z"
 MANUAL = "daily_delays@2026-11-22T06:00:03.123456Z-x7f3ab"
