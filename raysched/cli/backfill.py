@@ -57,14 +57,17 @@ def backfill(
         dry_run=dry_run,
     )
     rows = plain_rows(frame)
+    names = list(frame.columns)
     (job,) = (each for each in plain_rows(client.jobs()) if each["job"] == name)
-    _show(rows, job["timezone"], every, output)
+    _show(rows, names, job["timezone"], every, output)
     _tell(name, rows, max_active, dry_run)
     if job["paused"]:
         say(f"{name} is paused: a backfill runs all the same, its own slots stay skipped.")
 
 
-def _show(rows: list[dict[str, Any]], zone: str, every: bool, form: Format) -> None:
+def _show(
+    rows: list[dict[str, Any]], names: list[str], zone: str, every: bool, form: Format
+) -> None:
     shown = rows if every or form is not Format.TABLE else rows[:MOST]
     cells = [{**row, "slot": instant(row["slot"], zone)} for row in shown]
     columns = [
@@ -72,7 +75,7 @@ def _show(rows: list[dict[str, Any]], zone: str, every: bool, form: Format) -> N
         Column("action", "action"),
         Column("reason", "reason", tight=True),
     ]
-    show_rows(shown, columns, form, total=len(rows), of="slots", cells=cells)
+    show_rows(shown, columns, form, names=names, total=len(rows), of="slots", cells=cells)
 
 
 def _tell(name: str, rows: list[dict[str, Any]], max_active: int, dry_run: bool) -> None:

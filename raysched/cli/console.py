@@ -27,6 +27,7 @@ STYLES = {
     "missed": "red",
     "coalesced": "magenta",
     "not running": "red",
+    "not answering": "red",
 }
 """The colours of states, and of whatever else is one word of a closed set."""
 

@@ -31,7 +31,8 @@ EveryJob = Annotated[bool, typer.Option("--all", help="All jobs.")]
 
 def list_jobs(home: Home = None, every: All = False, output: Output = Format.TABLE) -> None:
     """List the deployed jobs."""
-    rows = plain_rows(connected(home).jobs())
+    frame = connected(home).jobs()
+    rows = plain_rows(frame)
     now = datetime.now(UTC)
     shown = rows if every else rows[:MOST]
     cells = [
@@ -45,7 +46,8 @@ def list_jobs(home: Home = None, every: All = False, output: Output = Format.TAB
         Column("schedule", "schedule", tight=True),
         Column("tags", "tags", tight=True),
     ]
-    show_rows(shown, columns, output, total=len(rows), of="jobs", cells=cells)
+    names = list(frame.columns)
+    show_rows(shown, columns, output, names=names, total=len(rows), of="jobs", cells=cells)
     if not rows:
         say("no job is deployed.")
         say_next("deploy", "jobs/")

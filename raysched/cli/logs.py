@@ -51,7 +51,9 @@ def logs(
     if len(shown) < len(lines):
         say(f"the last {len(shown):,} of {len(lines):,} lines")
     if output is not Format.TABLE:
-        show_rows(shown, [], output)
+        from raysched.store.schema import schema_of
+
+        show_rows(shown, [], output, names=schema_of("logs").names)
         return
     seen = _print(shown, {})
     if follow:

@@ -43,20 +43,22 @@ def show_rows(
     columns: Sequence[Column],
     form: Format,
     *,
+    names: Sequence[str] = (),
     total: int | None = None,
     of: str = "rows",
     cells: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Print rows: all their columns as JSON or CSV, the given ones as a table.
 
-    `total` is how many there are if these are only some; `cells` holds the rows as a
-    table shows them, if that differs.
+    `names` are the keys of a row, for a CSV's header where there may be none; `total` is how
+    many there are if these are only some; `cells` holds the rows as a table shows them, if
+    that differs.
     """
     match form:
         case Format.JSON:
             _print_json([dict(row) for row in rows])
         case Format.CSV:
-            _print_csv(rows, [column.key for column in columns])
+            _print_csv(rows, list(rows[0]) if rows else names)
         case Format.TABLE:
             _print_table(rows if cells is None else cells, columns)
     if total is not None and total > len(rows):
@@ -156,15 +158,13 @@ def jsonable(value: object) -> Any:
     return str(value)
 
 
-def _print_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
+def _print_csv(rows: Iterable[Mapping[str, Any]], header: Sequence[str]) -> None:
     import csv
     import json
 
-    found = list(rows)
-    header = list(found[0]) if found else list(names)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(header)
-    for row in found:
+    for row in rows:
         values = (row.get(name) for name in header)
         writer.writerow(
             harmless(

@@ -88,7 +88,10 @@ def list_runs(
         return
     cells, total = look()
     rows = [{name: row[name] for name in row if name not in _SHOWN} for row in cells]
-    show_rows(rows, columns, output, total=total, of="runs", cells=cells)
+    from raysched.store.schema import schema_of
+
+    names = schema_of("runs").names
+    show_rows(rows, columns, output, names=names, total=total, of="runs", cells=cells)
     if not rows:
         say("no run matches.")
 
@@ -185,7 +188,8 @@ def decisions(
         Column("decision", "decision"),
         Column("reason, or run", "reason", tight=True),
     ]
-    show_rows(rows, columns, output, total=total, of="decisions", cells=cells)
+    names = list(frame.columns)
+    show_rows(rows, columns, output, names=names, total=total, of="decisions", cells=cells)
     if not rows:
         say("no decision matches.")
 

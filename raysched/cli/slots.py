@@ -26,7 +26,8 @@ def next_slots(
     from raysched.engine.messages import MOST_SLOTS
 
     client = connected(home)
-    rows = plain_rows(client.next(within))
+    frame = client.next(within)
+    rows = plain_rows(frame)
     zones = {row["job"]: row["timezone"] for row in plain_rows(client.jobs())}
     now = datetime.now(UTC)
     shown = [
@@ -48,7 +49,8 @@ def next_slots(
         Column("job", "job", fold=True),
         Column("", "note", tight=True),
     ]
-    show_rows(shown, columns, output, total=len(rows), of="slots", cells=cells)
+    names = [*frame.columns, "timezone"]
+    show_rows(shown, columns, output, names=names, total=len(rows), of="slots", cells=cells)
     if len(rows) == MOST_SLOTS:
         say(f"these are the first {MOST_SLOTS:,}; later slots are not looked up.")
     if not rows:

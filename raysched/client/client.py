@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 
 Since = Duration | Instant | None
 
+_OF_JOBS = [
+    *("job", "version", "schedule", "timezone", "next_slot", "paused", "pause_note", "running"),
+    *("queued", "num_cpus", "num_gpus", "memory_bytes", "resources", "tags", "deployed_at"),
+    "description",
+]
+"""The columns of `jobs`, which are there where no job is."""
+
 
 class Client:
     """A connection to the running scheduler; `rs.connect()` makes one."""
@@ -113,7 +120,7 @@ class Client:
 
     def jobs(self) -> pd.DataFrame:
         """Return the deployed jobs, one row each, by name."""
-        return _frame(self._handle.ask(messages.ListJobs()))
+        return _frame(self._handle.ask(messages.ListJobs()), _OF_JOBS)
 
     def next(self, within: Duration = "24h", job: DeclaredJob | str | None = None) -> pd.DataFrame:
         """Return the slots to come, by time: `slot, job, paused`.

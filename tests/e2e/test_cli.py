@@ -188,6 +188,25 @@ def test_a_scheduler_of_another_version_is_told_from_one_that_is_gone(cli):
     assert cli.json("status")["state"] == "running"
 
 
+def test_a_csv_has_one_header_with_rows_and_without(cli):
+    def header(*arguments: str, rows: int) -> str:
+        first, *others = cli(*arguments, "-o", "csv").splitlines()
+        assert len(others) == rows, arguments
+        return first
+
+    none = {command: header(command, rows=0) for command in ("jobs", "next")}
+    file = cli.home.parent / "once.py"
+    file.write_text('import raysched as rs\n\n@rs.job(schedule="@daily")\ndef once(): ...\n')
+    cli("deploy", str(file))
+    for command, found in none.items():
+        assert found == header(command, rows=1)
+    slots = ("backfill", "once", "--dry-run", "--from", "2026-01-01T12:00Z", "--to")
+    assert header(*slots, "2026-01-01T13:00Z", rows=0) == header(
+        *slots, "2026-01-02T12:00Z", rows=1
+    )
+    cli("delete", "once")
+
+
 def test_a_plan_changes_nothing_and_a_deploy_does_what_it_said(cli):
     planned = cli.json("deploy", "--plan")
     assert cli.json("jobs") == []

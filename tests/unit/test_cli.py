@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
@@ -14,6 +15,8 @@ from raysched.cli import main, output
 from raysched.cli.options import params_of
 from raysched.cli.table import Column
 from raysched.show.text import harmless, harmless_json, instant, length, one_line
+from raysched.spec.units import to_us
+from raysched.store.history import History
 
 ESC = "\x1b[31m"
 
@@ -227,6 +230,30 @@ def test_no_format_lets_an_escape_through(form, capsys):
     assert "[red]" in told.out
 
 
+@pytest.mark.parametrize("command", [["runs"], ["decisions"], ["logs", "tick@1"]])
+def test_a_csv_of_the_history_has_one_header_with_rows_and_without(command, tmp_path, capsys):
+    day = datetime(2026, 11, 22, tzinfo=UTC)
+    rows = {
+        "runs": {"run_id": "tick@1", "created_at": to_us(day), "finished_at": to_us(day)},
+        "decisions": {"job": "tick", "slot": to_us(day), "decided_at": to_us(day)},
+        "logs": {"run_id": "tick@1", "attempt": 1, "line_no": 1, "ts": to_us(day)},
+    }
+
+    def header(count):
+        options = [] if command[0] == "logs" else ["--since", "all"]
+        assert main.run([*command, *options, "-o", "csv"]) == 0
+        first, *others = capsys.readouterr().out.splitlines()
+        assert len(others) == count
+        return first
+
+    history = History(tmp_path / "home")
+    if command[0] == "logs":
+        history.write("runs", day.date(), "000001-000001", [rows["runs"]])
+    none = header(0)
+    history.write(command[0], day.date(), "000001-000001", [rows[command[0]]])
+    assert none == header(1)
+
+
 def test_what_is_left_out_is_said(capsys):
     output.show_rows([{"a": 1}], [Column("a", "a")], output.Format.CSV, total=8312, of="runs")
     told = capsys.readouterr()
@@ -384,8 +411,6 @@ def test_lengths_are_readable(seconds, text):
 
 
 def test_instants_bear_their_zone():
-    from datetime import UTC, datetime
-
     moment = datetime(2026, 11, 22, 11, tzinfo=UTC)
     assert instant(moment) == "2026-11-22 11:00:00 UTC"
     assert instant(moment, "America/New_York") == "2026-11-22 06:00:00 EST"
