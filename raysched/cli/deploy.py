@@ -82,7 +82,7 @@ def _doomed(client: Client, path: Path, yes: bool) -> list[str]:
         say(f"{row['job']} will be deleted" + _of_its_runs(row), "red")
     if not typer.confirm(f"Delete {len(rows)} job(s)?", err=True):
         say("nothing was changed.")
-        raise typer.Exit(130)
+        raise typer.Exit(1)
     return names
 
 

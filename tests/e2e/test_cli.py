@@ -109,8 +109,10 @@ class Cli:
         assert "Traceback" not in self.err
         return out
 
-    def on_a_terminal(self, *arguments: str, until: str = "", **more: str) -> tuple[str, int]:
-        """Run a command whose stdout and stderr are a terminal; interrupt it once it shows `until`.
+    def on_a_terminal(
+        self, *arguments: str, until: str = "", types: str = "", **more: str
+    ) -> tuple[str, int]:
+        """Run a command on a terminal; once it shows `until`, type something, or interrupt it.
 
         Returns what it drew, and its exit code.
         """
@@ -129,7 +131,10 @@ class Cli:
             while piece := os.read(ours, 65_536):
                 drawn += piece
                 if until and until in drawn.decode(errors="replace"):
-                    process.send_signal(signal.SIGINT)
+                    if types:
+                        os.write(ours, types.encode())
+                    else:
+                        process.send_signal(signal.SIGINT)
                     until = ""
         os.close(ours)
         return drawn.decode(), process.wait(60)
@@ -242,6 +247,10 @@ def test_a_plan_names_the_fields_that_change_and_a_prune_asks_first(cli):
     assert "deleted" in cli("deploy", "--plan", "--prune")
     cli.apart("deploy", "--prune", code=2)  # nobody to ask
     assert "1 job(s) would be deleted: more." in cli.err
+    drawn, code = cli.on_a_terminal("deploy", "--prune", until="[y/N]", types="n\n")
+    assert code == 1  # as nothing was deployed; nor was anything interrupted
+    assert "nothing was changed." in drawn
+    assert "interrupted" not in drawn
     assert "more" in cli("jobs")
     assert "deleted" in cli("deploy", "--prune", "--yes")
     assert "more" not in cli("jobs")
