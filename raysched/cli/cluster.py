@@ -10,10 +10,14 @@ import typer
 
 from raysched.cli.options import Home, Output, connected, home_of, is_running
 from raysched.cli.output import Format, say, say_next, show_facts
+from raysched.cluster.patience import hurry
 from raysched.errors import ClusterError, Conflict, InvalidParameter, NotRunning, RayschedError
 
 if TYPE_CHECKING:
     from raysched.client import Client
+
+_ANSWER_S = 5.0
+"""How long what looks at the scheduler, or ends it, waits for its answer."""
 
 File = Annotated[
     Path | None,
@@ -40,7 +44,9 @@ def up(
     ] = None,
     renew: Annotated[
         bool,
-        typer.Option("--renew", help="Replace a scheduler that runs other code than is installed."),
+        typer.Option(
+            "--renew", help="Replace a scheduler that has other code than is installed, or hangs."
+        ),
     ] = False,
     restart: Annotated[
         bool,
@@ -79,14 +85,20 @@ def _up_here(
     named = None if home is None else home_of(home)
     try:
         client = connect(named, start=False)
+        replace = renew and _is_outdated(client)
     except NotRunning:
         say(f"starting the scheduler for {home_of(home)}, and Ray if there is none ...", "dim")
         client = connect(named, num_cpus=num_cpus, num_gpus=num_gpus, state_url=state_url)
         say(f"the scheduler is up: epoch {client.status()['epoch']}, home {client.home}")
         say_next("deploy", "jobs/")
         return
-    if renew and _is_outdated(client):
-        client = _renewed(client)
+    except ClusterError as error:
+        if not renew:
+            raise
+        say(f"{error.what} It is replaced ...", "dim")
+        replace = True
+    if replace:
+        client = _renewed(named)
         say(f"the scheduler runs the code that is installed: epoch {client.status()['epoch']},")
         say(f"home {client.home}; the runs under way go on.")
     else:
@@ -114,19 +126,36 @@ def _is_outdated(client: Client) -> bool:
     return bool(client.status().get("code") != code_hash())
 
 
-def _renewed(client: Client) -> Client:
+def _renewed(named: Path | None) -> Client:
     """Replace the scheduler by one of a new process, which loads the code that is installed.
 
     A restart of the actor would not do: Ray may give it a worker that has the old code loaded.
     If this process dies in between, no scheduler runs, nothing is lost, and the next
     `raysched up` starts one on the home that the cluster remembers.
-    """
-    from raysched.client.connect import connect
-    from raysched.cluster.handle import SchedulerHandle
 
-    home, state_url = client.home, client.status()["state_url"]
-    SchedulerHandle.find().stop()
-    return connect(home, state_url=state_url)
+    Raises:
+        Conflict: it has another home than the one named.
+        ClusterError: the cluster remembers no home.
+    """
+    import ray
+
+    from raysched.client.connect import connect
+    from raysched.cluster import mark
+
+    last = mark.read(ray.get_runtime_context().gcs_address)
+    if last is None:
+        raise ClusterError(
+            "the scheduler was not replaced.",
+            why="which home it has is not known.",
+            fix="see `raysched doctor`.",
+        )
+    if named not in (None, Path(last.home)):
+        raise Conflict(
+            f"the scheduler of this Ray cluster keeps its home at {last.home}, not {named}.",
+            fix="leave the home out.",
+        )
+    _stop_scheduler()
+    return connect(last.home, state_url=last.state_url)
 
 
 def down(
@@ -159,44 +188,62 @@ def down(
     if not own and not is_running(home):
         say(f"nothing is running for {place}.")
         return
-    try:
-        client: Client | None = connected(home)
-    except ClusterError as error:
-        if with_ray and not force:
-            raise Conflict(
-                "whether runs are under way is not known.",
-                why=f"the scheduler does not answer: {error.what}",
-                fix="run `raysched up` first, or use --force.",
-            ) from error
-        say(f"the scheduler does not answer ({error.what}) What is not sealed stays in the state")
-        say("database, and is sealed when it is up again.")
-        client = None
+    client = _asked(home, spare_runs=(own or with_ray) and not force)
     if client is not None:
-        if (own or with_ray) and not force:
-            _refuse_while_busy(client)
         _seal(client)
     if own:
         disconnect()
         local.stop(place)
         say(f"stopped the scheduler and Ray; the history stays in {place}.")
-    elif client is not None:
-        from raysched.cluster.handle import SchedulerHandle
-
-        SchedulerHandle.find().stop()
+    elif _stop_scheduler():
         say("stopped the scheduler; Ray and the runs under way go on.")
     if not with_ray:
         say_next("runs")
 
 
-def _refuse_while_busy(client: Client) -> None:
-    running = client.status()["runs"].get("running", 0)
-    if running:
+def _asked(home: Path | None, *, spare_runs: bool) -> Client | None:
+    """Return a client of the scheduler that is about to be stopped, if it answers.
+
+    Raises:
+        Conflict: runs that are to be spared are under way, or whether any are is not known.
+    """
+    try:
+        with hurry(_ANSWER_S):
+            client = connected(home)
+            running = client.status()["runs"].get("running", 0)
+    except ClusterError as error:
+        if spare_runs:
+            raise Conflict(
+                "whether runs are under way is not known.",
+                why=f"the scheduler does not answer: {error.what}",
+                fix="run `raysched up --renew` first, or use --force.",
+            ) from error
+        say(f"the scheduler does not answer ({error.what}) What is not sealed stays in the state")
+        say("database, and is sealed when it is up again.")
+        return None
+    if running and spare_runs:
         raise Conflict(
             f"{running} run(s) are under way.",
             why="stopping Ray ends them; the next `raysched up` finds them lost and retries "
             "those whose policy says so.",
             fix="wait, cancel them, or use --force.",
         )
+    return client
+
+
+def _stop_scheduler() -> bool:
+    """Stop the scheduler of the Ray that this process has joined; whether there was one."""
+    import ray
+
+    from raysched.cluster.handle import SchedulerHandle
+
+    if not ray.is_initialized():  # it could not be joined, and Ray would start another
+        return False
+    try:
+        SchedulerHandle.find().stop()
+    except NotRunning:
+        return False
+    return True
 
 
 def _seal(client: Client) -> None:
@@ -218,11 +265,13 @@ def disconnect() -> None:
 def status(home: Home = None, output: Output = Format.TABLE) -> None:
     """Say whether the scheduler runs; exit 1 if not."""
     try:
-        facts = _facts(connected(home))
+        with hurry(_ANSWER_S):
+            facts = _facts(connected(home))
     except ClusterError as error:
-        place = home_of(home)
-        show_facts({"state": "not running", "home": str(place), "reason": error.what}, output)
-        say_next("up")
+        gone = isinstance(error, NotRunning)
+        state = "not running" if gone else "not answering"
+        show_facts({"state": state, "home": str(home_of(home)), "reason": error.what}, output)
+        say_next("up", *[] if gone else ["--renew"])
         raise typer.Exit(1) from None
     show_facts(facts, output)
 

@@ -1,20 +1,21 @@
 """A client's hold on the scheduler actor: finds it, starts it, asks it, and asks again.
 
 While the actor is being restarted its calls fail; every message may be told twice,
-so a call is repeated until it is answered or the patience is over.
+so a call is repeated until it is answered or the patience is over. An answer may take long, as
+a large deploy's does; but whoever is asked must show signs of life meanwhile.
 """
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from raysched.cluster.names import NAMESPACE, SCHEDULER, detached
-from raysched.cluster.patience import hurried
+from raysched.cluster.patience import hurried, hurry
 from raysched.cluster.scheduler import BEACON, Scheduler
 from raysched.engine.messages import Backfill, Message, Status, TriggerRuns
 from raysched.errors import ClusterError, NotRunning, RayschedError
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from raysched.store.archive import Archive
 
 PATIENCE_S = 30.0
+"""How long a scheduler may be away, or give no sign of life, before a question is given up."""
 SEAL_EVERY_S = 60.0
+_START_S = 300.0  # until it is known to be up: as long as a process and a million jobs take
 _AGAIN_S = 0.1
+_QUIET = 1 / 6  # of the patience: an answer within it needs no sign of life besides
 
 
 def _again(argument: Any) -> Any:
@@ -37,8 +41,11 @@ def _again(argument: Any) -> Any:
 class SchedulerHandle:
     """Asks the scheduler of the Ray cluster that this process is connected to."""
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, *, keeper: Any = None, patience_s: float = PATIENCE_S) -> None:
+        """Ask `actor`; it lives as long as its `keeper` does, which is itself if left out."""
         self._actor = actor
+        self._keeper = actor if keeper is None else keeper
+        self._patience_s = patience_s
 
     @classmethod
     def find(cls) -> SchedulerHandle:
@@ -68,7 +75,8 @@ class SchedulerHandle:
         options = {**detached(SCHEDULER), "max_concurrency": 10_000}
         actor = ray.remote(Scheduler).options(**options).remote(home, state_url, seal_every_s)
         handle = cls(actor)
-        handle.ask(Status())
+        with hurry(_START_S):  # it cannot show signs of life before
+            handle.ask(Status())
         return handle
 
     def ask(self, message: Message) -> Any:
@@ -88,7 +96,7 @@ class SchedulerHandle:
             ClusterError: no answer came.
         """
         limit = hurried()
-        until = time.monotonic() + (PATIENCE_S if limit is None else limit)
+        until = time.monotonic() + (self._patience_s if limit is None else limit)
         while True:
             try:
                 answer = self._answer(method, arguments, limit)
@@ -116,9 +124,28 @@ class SchedulerHandle:
             future = getattr(self._actor, method).remote(*arguments).future()
         except (AttributeError, TypeError) as error:  # it has no such question, or another
             raise _broken(error) from error
-        if not wait([future], limit).done:
+        if limit is None:
+            self._await(future)
+        elif not wait([future], limit).done:
             raise self._gone(TimeoutError(f"no answer within {limit:g}s"))
         return future.result()
+
+    def _await(self, answer: Future[Any]) -> None:
+        """Wait for an answer for as long as its giver's process takes calls.
+
+        Raises:
+            ClusterError: it does not, as one that is stopped or hung.
+        """
+        quiet = _QUIET * self._patience_s
+        while not wait([answer], quiet).done:
+            sign = self._keeper.word.remote().future()
+            if not wait([sign, answer], self._patience_s - quiet, FIRST_COMPLETED).done:
+                raise ClusterError(
+                    "the scheduler does not answer.",
+                    why=f"its process has given no sign of life for {self._patience_s:g}s; what "
+                    "it was asked to do may still be done.",
+                    fix="replace it with `raysched up --renew`; the runs under way go on.",
+                )
 
     def archive(self) -> Archive:
         """Return the scheduler's home as an archive: its files, where they are seen from here.
@@ -164,7 +191,8 @@ class SchedulerHandle:
         return ClusterError(
             "the scheduler does not answer.",
             why=" ".join(lines)[:600],
-            fix="see `raysched status`; start it again with `raysched up`.",
+            fix="start it again with `raysched up`; if it hangs, replace it with "
+            "`raysched up --renew`: the runs under way go on.",
         )
 
 
@@ -182,7 +210,8 @@ class ArchivistHandle:
                 return self._found.call(method, *arguments)
             except ClusterError:  # it has ended with the scheduler that had made it
                 self._found = None
-        self._found = SchedulerHandle(self._scheduler.call("archivist"))
+        actor = self._scheduler.call("archivist")
+        self._found = SchedulerHandle(actor, keeper=self._scheduler._actor)
         return self._found.call(method, *arguments)
 
 

@@ -20,6 +20,7 @@ from raysched.cli import main
 from raysched.cli.demo.cleanup import end, processes
 from raysched.cluster.handle import SchedulerHandle
 from raysched.errors import ClusterError
+from support import until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -405,7 +406,9 @@ def test_a_job_is_deleted_and_its_history_stays(cli):
     assert cli.json("runs", "--job", "fails")
 
 
-def test_down_seals_the_history_leaves_no_process_and_the_files_answer(cli):
+def test_down_that_is_forced_ends_what_runs_seals_the_history_and_the_files_answer(cli):
+    busy = cli("trigger", "hangs").strip()
+    until(lambda: cli.json("run", busy)["status"] == "running")
     runs = cli.json("runs")
     assert processes(cli.home)
     ray.shutdown()

@@ -1,15 +1,25 @@
 """The whole of Ray goes down and comes up again over the same home."""
 
+import os
+import shutil
+import signal
 import time
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import ray
 
+import raysched
 import raysched as rs
+from raysched.cli import main
 from raysched.cluster import local
 from raysched.cluster.handle import SchedulerHandle
+from raysched.cluster.installed import code_hash
+from raysched.cluster.patience import hurry
 from raysched.cluster.scheduler import SystemClock
 from raysched.errors import NotRunning, RayschedError
 from raysched.store.sql import SqlStore
@@ -108,7 +118,10 @@ def is_there():
     return True
 
 
-def test_a_scheduler_that_takes_another_s_place_gives_the_launcher_its_code(tmp_path):
+def test_up_replaces_a_scheduler_of_other_code_and_one_that_hangs_and_down_ends_it(
+    tmp_path, monkeypatch, capsys
+):
+    home, installed = tmp_path / "home", Path(raysched.__file__).parent
     large = bytes(range(256)) * 1000  # too much to travel with an order
 
     @rs.job(num_cpus=0.1)
@@ -118,14 +131,55 @@ def test_a_scheduler_that_takes_another_s_place_gives_the_launcher_its_code(tmp_
     def heavy():
         return len(large)
 
+    @rs.job(num_cpus=0.1)
+    def lasts():
+        time.sleep(1000)
+
+    # What the Ray of this home has installed is this raysched, and at first another one.
+    there = shutil.copytree(installed, tmp_path / "site" / "raysched")
+    (there / "installed_before.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(there.parent))
+    monkeypatch.chdir(tmp_path)  # of which Ray tells its workers, too
+    monkeypatch.setenv("RAYSCHED_HOME", str(home))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     try:
-        client = rs.connect(tmp_path / "home", num_cpus=2)
-        client.deploy(small)
+        client = rs.connect(home, num_cpus=2)
+        client.deploy(small, lasts)
         client.trigger(small).wait("60s")
-        SchedulerHandle.find().stop()
-        client = rs.connect(tmp_path / "home")
-        client.deploy(heavy)
+        under_way = client.trigger(lasts)
+        until(lambda: under_way.status == "running")
+        before = client.status()
+        assert main.run(["up"]) == 0
+        assert client.status()["pid"] == before["pid"]
+
+        (there / "installed_before.py").unlink()
+        assert main.run(["up", "--renew"]) == 0
+        assert "runs the code that is installed" in capsys.readouterr().err
+        client = rs.connect(home)
+        renewed = client.status()
+        assert (renewed["code"], renewed["epoch"]) == (code_hash(), before["epoch"] + 1)
+        client.deploy(heavy)  # whose code the launcher has from the scheduler that is new
         assert client.trigger(heavy).result("60s") == len(large)
+        assert main.run(["up", "--renew"]) == 0
+        assert client.status()["pid"] == renewed["pid"]
+
+        os.kill(renewed["pid"], signal.SIGSTOP)
+        with hurry(2):
+            assert main.run(["up", "--renew"]) == 0
+        client = rs.connect(home)
+        hung = client.status()
+        assert hung["epoch"] == renewed["epoch"] + 1
+        assert client.run(under_way.id).details()["attempts"] == 1
+
+        assert main.run(["down"]) == 2
+        assert "1 run(s) are under way" in capsys.readouterr().err
+        assert client.run(under_way.id).status == "running"
+        os.kill(hung["pid"], signal.SIGSTOP)
+        assert main.run(["down", "--force"]) == 0
+        assert local.find(home) is None
+        assert not psutil.pid_exists(hung["pid"])
+        assert rs.runs(home, since=None).set_index("run_id").status[under_way.id] == "running"
     finally:
         ray.shutdown()
-        local.stop(tmp_path / "home")
+        with suppress(NotRunning):
+            local.stop(home)
