@@ -18,6 +18,11 @@ from raysched.cluster.clusterfile import ClusterFile
 from raysched.errors import ClusterError
 
 _ON_ITS_RAY = "RAY_ADDRESS=auto raysched"  # of the head: never start another Ray there
+_RAY_ANSWERS = "RAY_AUTH_MODE=token ray health-check"
+# It does not ask before it kills, as what was acknowledged is on disk. Nor is this left to
+# `ray down`: where a process ends of itself just as it would be killed, plain `ray stop` breaks
+# off before it comes to the GCS, and `ray down` takes that for a success.
+_STOP_RAY = "ray stop --force"
 
 
 def up(path: Path, *, restart: bool) -> None:
@@ -25,20 +30,27 @@ def up(path: Path, *, restart: bool) -> None:
 
     Raises:
         InvalidCluster: the file is refused; nothing was done.
-        ClusterError: a program is missing, the launcher fails, or no scheduler comes up.
+        ClusterError: a program is missing, the launcher fails, or the scheduler does not come
+            up or is not renewed.
     """
     file = _judged(path)
     _provide_token(file)
     if restart:
         say("stopping the Ray of the head; what runs is lost, and retried as its policy says.")
-        _ray("exec", file, "ray stop --force")
+        _ray("exec", file, _STOP_RAY)
     say(f"bringing up the cluster {file.name!r} ...", "dim")
     keep = [] if restart else ["--no-restart"]
     if _ray("up", file, "--yes", "--disable-usage-stats", *keep):
         raise _launcher_failed("up", file)
     if _ray("exec", file, f"{_ON_ITS_RAY} up --renew"):
+        if not _ray("exec", file, _RAY_ANSWERS):
+            raise ClusterError(
+                f"the scheduler of the cluster {file.name!r} is not up, or not up to date.",
+                why="its head says so above. Ray answers there, and what runs goes on.",
+                fix=f"do as it says there, and run `raysched up {_quoted(file)}` again.",
+            )
         # A head that was there already, but whose Ray is not: only its start commands help.
-        say("no scheduler answers on the head; starting Ray there ...", "dim")
+        say("no Ray answers on the head; starting it there ...", "dim")
         if _ray("up", file, "--yes", "--disable-usage-stats", "--restart-only"):
             raise _launcher_failed("up", file)
     say(f"the cluster {file.name!r} is up, and its scheduler runs on the head.")
@@ -50,7 +62,8 @@ def down(path: Path, *, force: bool) -> None:
 
     Raises:
         InvalidCluster: the file is refused; nothing was done.
-        ClusterError: runs are under way, or the head does not answer, and not `force`.
+        ClusterError: runs are under way, or the head does not do as it is told, and not
+            `force`; or the launcher fails.
     """
     file = _judged(path)
     words = f"{_ON_ITS_RAY} down --with-ray" + (" --force" if force else "")
@@ -62,6 +75,14 @@ def down(path: Path, *, force: bool) -> None:
                 fix="do as it says there; --force takes the cluster down all the same.",
             )
         say("the head did not answer: what is not sealed stays in its state database.")
+    if _ray("exec", file, _STOP_RAY):
+        if not force:
+            raise ClusterError(
+                f"the Ray of the cluster {file.name!r} was not stopped.",
+                why="its head says so above, or could not be asked; its scheduler is stopped.",
+                fix="--force takes the cluster down all the same.",
+            )
+        say("the head did not answer: if its machine goes on, so does its Ray.")
     if _ray("down", file, "--yes"):
         raise _launcher_failed("down", file)
     say(f"the cluster {file.name!r} is down; its history stays in the head's home.")

@@ -8,6 +8,7 @@ import yaml
 
 import cluster_yaml
 import hosts
+from raysched.cluster import local
 from support import until
 
 JOBS = """
@@ -77,6 +78,14 @@ def write_files(laptop, config):
     (laptop.home / "cluster.yaml").write_text(yaml.safe_dump(dict(config)))
 
 
+# `ray stop` that breaks off, as it does where a process ends just as it is about to be killed.
+BREAKS_OFF = """
+    #!/bin/sh
+    [ "$*" = stop ] && exit 1
+    exec {ray} "$@"
+"""
+
+
 def mode(path):
     return path.stat().st_mode & 0o777
 
@@ -108,6 +117,17 @@ def test_one_host_up_and_up_again_and_restarted_and_down():
         assert head.ask("client.status()")["pid"] == before["pid"]
         assert head.run(run_id)["status"] == "running"
 
+        # A scheduler that cannot be renewed is no success, and none of Ray's faults.
+        profile = one.home / ".bashrc"
+        sound = profile.read_text()
+        profile.write_text(sound + "export RAYSCHED_HOME=/srv/another\n")
+        failed = one.run("raysched", "up", "cluster.yaml", check=False)
+        profile.write_text(sound)
+        assert failed.returncode == 1
+        assert "keeps its home at /srv/raysched, not /srv/another" in failed.stdout + failed.stderr
+        assert "is not up, or not up to date" in failed.stderr
+        assert "starting it there" not in failed.stderr
+
         # Down is refused while it runs; the cluster is left as it is.
         refused = one.run("raysched", "down", "cluster.yaml", check=False)
         assert refused.returncode == 1
@@ -125,6 +145,12 @@ def test_one_host_up_and_up_again_and_restarted_and_down():
         until(lambda: head.run(run_id)["status"] == "succeeded")
         assert head.run(run_id)["attempts"] == 2
 
+        (one.home / "bin").mkdir()
+        (one.home / "bin" / "ray").write_text(
+            textwrap.dedent(BREAKS_OFF).lstrip().format(ray=local.ray_program())
+        )
+        (one.home / "bin" / "ray").chmod(0o755)
+        profile.write_text(sound + "export PATH=$HOME/bin:$PATH\n")
         told = one.run("raysched", "down", "cluster.yaml").stderr
         assert "is down" in told
         assert not rays(one)
