@@ -3,7 +3,6 @@ itself, so that one that is broken hides none of the others."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -117,7 +116,7 @@ def _declared(module: ModuleType) -> list[DeclaredJob]:
 
 
 def _import(file: Path) -> ModuleType:
-    name = f"raysched_jobs_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{file.stem}"
+    name = f"raysched_jobs_{file.stem}"  # without its folder, which is no part of a version
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None

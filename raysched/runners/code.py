@@ -12,8 +12,10 @@ from types import ModuleType
 from typing import Any, cast
 
 from raysched.errors import DeclarationError, NotPicklable
+from raysched.runners import stable
 from raysched.runners.captured import Captured, captured, culprit, largest
 from raysched.runners.cells import ANEW, dumps
+from raysched.runners.fingerprint import fingerprint
 from raysched.show.text import size
 from raysched.spec.units import shown
 
@@ -24,11 +26,13 @@ LARGEST = 64 * 1024 * 1024
 """No job takes along more bytes than this."""
 
 
-def pin(function: Callable[..., Any], *, name: str, folder: Path | None = None) -> bytes:
-    """Return a function as bytes that carry all of its own code, and warn if they are many.
+def pin(
+    function: Callable[..., Any], *, name: str, folder: Path | None = None
+) -> tuple[bytes, str]:
+    """Return a function as bytes that carry all of its own code, and the hash of what they say.
 
     The function's module, `__main__`, and with `folder` every module that lies in it,
-    travel by value; installed packages by name.
+    travel by value; installed packages by name. Warns of many bytes.
 
     Raises:
         NotPicklable: something that the function uses cannot be sent, or weighs too much;
@@ -37,7 +41,7 @@ def pin(function: Callable[..., Any], *, name: str, folder: Path | None = None) 
     with _by_value(function, folder) as travelling:
         found = captured(function, lambda each: each.__module__ in travelling)
         try:
-            code = dumps(function)
+            code, said = dumps(function), stable.dumps(function)
         except Exception as error:
             raise NotPicklable(
                 f"job {name!r} cannot be sent to a worker: "
@@ -47,7 +51,7 @@ def pin(function: Callable[..., Any], *, name: str, folder: Path | None = None) 
             ) from error
         if len(code) > HEAVY:
             _mind_weight(name, len(code), largest(found, dumps))
-    return code
+    return code, fingerprint(said)
 
 
 def _mind_weight(name: str, weight: int, heaviest: Sequence[tuple[int, Captured]]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from raysched.errors import DeclarationError
 from raysched.runners import code, context
-from raysched.runners.fingerprint import fingerprint
 from raysched.runners.notebook import Program
 from raysched.spec.container_job import ContainerJob
 from raysched.spec.declared import DeclaredJob
@@ -35,8 +34,8 @@ def pin(job: DeclaredJob, folder: Path | None = None) -> Pinned:
     """
     match job:
         case Job():
-            pickled = code.pin(job.function, name=job.name, folder=folder)
-            return Pinned(code=pickled, code_hash=fingerprint(pickled))
+            pickled, code_hash = code.pin(job.function, name=job.name, folder=folder)
+            return Pinned(code=pickled, code_hash=code_hash)
         case NotebookJob():
             text = job.notebook.text
             code_hash = hashlib.sha256(text.encode()).hexdigest()

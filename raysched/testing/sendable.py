@@ -16,4 +16,5 @@ def assert_sendable(*jobs: Job[Any, Any]) -> None:
         NotPicklable: what a function uses cannot be sent; names it.
     """
     for job in jobs:
-        pickle.loads(code.pin(job.function, name=job.name))
+        sent, _ = code.pin(job.function, name=job.name)
+        pickle.loads(sent)
