@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -22,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from raysched.cluster import burial, line, mail, placement
+from raysched.cluster import burial, line, mail, placement, upward
 from raysched.cluster.attempts import Setting
+from raysched.cluster.codes import Codes
 from raysched.cluster.mail import Kind, Launches, OrderLetter, Orders, ReportLetter, Stops
-from raysched.cluster.names import LAUNCHER, NAMESPACE, SCHEDULER, SWITCH_S, line_of
+from raysched.cluster.names import LAUNCHER, SWITCH_S, line_of
+from raysched.cluster.postman import Postman
 from raysched.cluster.worker import run_orders
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, Started
@@ -46,10 +46,7 @@ Ray's store, which costs each task about a millisecond."""
 GROUPS = {"attach": 1, "news": 4, "life": 4, "freight": 4}
 """The actor's threads. It has no event loop: a call reaches a thread in half the time."""
 
-_AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
-_PATIENCE_S = 60.0  # with a call that the scheduler has taken, before it is made again
-_COMPANY_S = 0.01  # how long a report waits for others to travel with, at most
-_MOST_LETTERS = 500
+_SHAPES_KEPT = 256
 _UNDERTAKERS = 8
 _MOST_WORKERS = 5  # may lose an attempt whose container lives; then it is lost for good
 
@@ -66,10 +63,12 @@ class _Task:
 class _Attempt:
     """An attempt under way: its task, where it runs once that is known, and its end if wanted.
 
-    It has no task while the node is sought on which its container may be running.
+    It has no task while the node is sought on which its container may be running. Code
+    that is too large for its letter is kept in Ray's store by `code`, the reference to it.
     """
 
     letter: OrderLetter
+    code: Any = None
     task: _Task | None = None
     ref: Any = None
     started: Started | None = None
@@ -85,8 +84,7 @@ class _Attempt:
 class Launcher:
     """Owns attempts. Ray restarts it after a crash, under a new incarnation and empty.
 
-    One lock guards its state. What is to be told goes through a queue to one thread,
-    which tells the scheduler.
+    One lock guards its state. What is to be told goes to the postman.
     """
 
     def __init__(self, home: str) -> None:
@@ -99,15 +97,15 @@ class Launcher:
         self._attempts: dict[str, _Attempt] = {}
         self._unsettled: dict[str, None] = {}
         self._serial = 0
-        self._codes: dict[str, Any] = {}  # references to large code in Ray's store
-        self._prepared: dict[tuple[str, str | None], Any] = {}
+        self._codes = Codes(fetch=partial(upward.ask, "code"), put=ray.put)
         self._docked: Dock | None = None
         self._lifeline = threading.Event()
-        self._mail: queue.SimpleQueue[ReportLetter | tuple[_Task, Future[bytes]]] = (
-            queue.SimpleQueue()
-        )
         self._undertakers = ThreadPoolExecutor(_UNDERTAKERS, "raysched-undertaker")
-        threading.Thread(target=self._post, name="raysched-postman", daemon=True).start()
+        self._postman = Postman(
+            deliver=self._report,
+            delivered=self._settled,
+            under_way=lambda: len(self._attempts),
+        )
         line.answer(line_of(self._incarnation), self._order)
 
     @ray.method(concurrency_group="attach")
@@ -125,7 +123,7 @@ class Launcher:
             if epoch < self._epoch:
                 return None
             self._epoch = epoch
-            _scheduler.cache_clear()  # whoever attaches may be another actor than the last one
+            upward.look_again()  # whoever attaches may be another actor than the last one
             self._lifeline.set()
             self._lifeline = threading.Event()
             known = frozenset([*self._attempts, *self._unsettled])
@@ -186,10 +184,11 @@ class Launcher:
         """Hand tasks to Ray; orders of an older epoch, or told twice, are passed over."""
         for letters in tasks:
             try:
-                self._fetch(letters)
+                codes = self._codes_of(letters)
                 with self._lock:
                     if epoch == self._epoch:
-                        self._begin([each for each in letters if not self._knows(each.key)])
+                        fresh = [each for each in letters if not self._knows(each.key)]
+                        self._begin([_Attempt(each, codes.get(each.code_hash)) for each in fresh])
             except ray.exceptions.RayActorError:
                 # The scheduler died before it gave the code. The next one will not find
                 # these orders among those that are known here, and gives them again.
@@ -216,43 +215,30 @@ class Launcher:
     def _knows(self, key: str) -> bool:
         return key in self._attempts or key in self._unsettled
 
-    def _begin(self, letters: Sequence[OrderLetter]) -> None:
-        fresh = [_Attempt(each) for each in letters if not each.resumed]
+    def _begin(self, attempts: Sequence[_Attempt]) -> None:
+        fresh = [each for each in attempts if not each.letter.resumed]
         if fresh:
             self._submit(fresh)
-        for letter in letters:
-            if letter.resumed:
-                self._attempts[letter.key] = attempt = _Attempt(letter)
-                self._undertake([letter.key], partial(self._seek, letter.key, attempt))
+        for attempt in attempts:
+            if attempt.letter.resumed:
+                key = attempt.letter.key
+                self._attempts[key] = attempt
+                self._undertake([key], partial(self._seek, key, attempt))
 
     def _submit(self, attempts: Sequence[_Attempt]) -> None:
         """Give attempts a task; on its node one whose container may be running there."""
         letters = [each.letter for each in attempts]
         self._serial += 1
         task = _Task(serial=self._serial, keys=[each.key for each in letters])
-        large = list({each.code_hash: None for each in letters if each.code is None})
-        piece = mail.bag((self._setting, task.serial, letters, large))
-        remote = self._prepare(letters[0].shape, letters[0].node_id)
-        ref = remote.remote(piece, *(self._codes[each] for each in large))
+        large = {each.letter.code_hash: each.code for each in attempts if each.code is not None}
+        piece = mail.bag((self._setting, task.serial, letters, list(large)))
+        ref = _task_of(letters[0].shape, letters[0].node_id).remote(piece, *large.values())
         for attempt in attempts:
             attempt.task, attempt.ref, attempt.workers = task, ref, attempt.workers + 1
             self._attempts[attempt.letter.key] = attempt
-        ref.future().add_done_callback(lambda done: self._mail.put((task, done)))
-
-    def _prepare(self, shape: str, node_id: str | None) -> Any:
-        if (shape, node_id) not in self._prepared:
-            asked = json.loads(shape)
-            if node_id is None:
-                options = placement.ray_options(asked)
-            else:
-                options = placement.taking_over(node_id, asked)
-            self._prepared[shape, node_id] = ray.remote(run_orders).options(
-                name="raysched",
-                max_retries=0,
-                enable_task_events=False,  # the history is ours; Ray keeps 100,000 and no more
-                **options,
-            )
-        return self._prepared[shape, node_id]
+        ref.future().add_done_callback(
+            lambda done: self._postman.do(partial(self._over, task, done))
+        )
 
     def _take_in(self, serial: int, letters: Sequence[ReportLetter]) -> None:
         """Take in what the task of this number tells; what it has told before is passed over."""
@@ -310,7 +296,7 @@ class Launcher:
         if letter.kind is Kind.END:
             self._attempts.pop(letter.key, None)
             self._unsettled[letter.key] = None
-        self._mail.put(letter)
+        self._postman.post(letter)
 
     # Threads of its own
 
@@ -368,43 +354,6 @@ class Launcher:
             if attempt.stop:
                 self._end(key, attempt)
 
-    def _post(self) -> None:
-        """Tell the scheduler what has gathered, again and again until it acknowledges."""
-        while True:
-            letters = self._gather()
-            while not self._acknowledged(letters):
-                time.sleep(_AGAIN_S)
-            with self._lock:
-                for letter in letters:
-                    if letter.kind is Kind.END:
-                        self._unsettled.pop(letter.key, None)
-
-    def _gather(self) -> list[ReportLetter]:
-        """Return the reports that travel together: a quarter of what is under way.
-
-        With one attempt under way its report leaves at once; with many, those that end
-        within a few ms share a journey, and its cost.
-        """
-        letters: list[ReportLetter] = []
-        until = None
-        while len(letters) < _MOST_LETTERS:
-            left = None if until is None else until - time.monotonic()
-            enough = until is not None and len(letters) >= len(self._attempts) // 4
-            try:
-                item = (
-                    self._mail.get_nowait()
-                    if enough or (left is not None and left <= 0)
-                    else self._mail.get(timeout=left)
-                )
-            except queue.Empty:
-                break
-            if isinstance(item, ReportLetter):
-                letters.append(item)
-                until = until or time.monotonic() + _COMPANY_S
-            else:
-                self._over(*item)
-        return letters
-
     def _over(self, task: _Task, done: Future[bytes]) -> None:
         """Take in the end of a task, as its worker returned it or as Ray knows it."""
         error = done.exception()
@@ -414,24 +363,51 @@ class Launcher:
         else:
             self._undertake(task.keys, lambda: self._bury(task, error))
 
-    def _acknowledged(self, letters: Sequence[ReportLetter]) -> bool:
+    def _report(self, letters: Sequence[ReportLetter]) -> bool:
+        """Tell the scheduler; whether it has acknowledged what it was told."""
         try:
-            report = _scheduler().report.remote(self._incarnation, mail.bag(letters))
-            reply = _answer(report)
+            reply = upward.ask("report", self._incarnation, mail.bag(letters))
         except Exception as error:  # whatever it is, the letters are kept
             _log.info("no scheduler takes reports: %s", error)
-            _scheduler.cache_clear()  # there may be another one by the next try
+            upward.look_again()
             return False
         if isinstance(reply, RayschedError):
             _log.warning("the scheduler could not record reports: %s", reply)
             return False
         return True
 
-    def _fetch(self, letters: Sequence[OrderLetter]) -> None:
-        for letter in letters:
-            if letter.code is None and letter.code_hash not in self._codes:
-                code = _answer(_scheduler().code.remote(letter.code_hash))
-                self._codes[letter.code_hash] = ray.put(code)
+    def _settled(self, letters: Sequence[ReportLetter]) -> None:
+        """Forget the attempts whose end is acknowledged."""
+        with self._lock:
+            for letter in letters:
+                if letter.kind is Kind.END:
+                    self._unsettled.pop(letter.key, None)
+
+    def _codes_of(self, letters: Sequence[OrderLetter]) -> Mapping[str, Any]:
+        """Return the references to the code that is too large for its letter, by its hash."""
+        hashes = {each.code_hash for each in letters if each.code is None}
+        return {each: self._codes.reference(each) for each in hashes}
+
+
+@lru_cache(_SHAPES_KEPT)
+def _task_of(shape: str, node_id: str | None) -> Any:
+    """Return what makes a Ray task of orders, given the shape's key."""
+    asked = json.loads(shape)
+    if node_id is None:
+        options = placement.ray_options(asked)
+    else:
+        options = placement.taking_over(node_id, asked)
+    return _run_orders().options(
+        name="raysched",
+        max_retries=0,
+        enable_task_events=False,  # the history is ours; Ray keeps 100,000 and no more
+        **options,
+    )
+
+
+@lru_cache(maxsize=1)
+def _run_orders() -> Any:
+    return ray.remote(run_orders)  # once, as Ray keeps what each of these is made of
 
 
 def _refused(key: str, error: Exception) -> Ended:
@@ -442,13 +418,3 @@ def _refused(key: str, error: Exception) -> Ended:
         error_message=str(error)[:4000],
     )
     return Ended(key=key, outcome=outcome)
-
-
-@lru_cache(maxsize=1)
-def _scheduler() -> Any:
-    return ray.get_actor(SCHEDULER, namespace=NAMESPACE)
-
-
-def _answer(ref: Any) -> Any:
-    """Wait for a call without ray.get, with which an actor's thread tells its raylet each time."""
-    return ref.future().result(timeout=_PATIENCE_S)
