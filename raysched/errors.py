@@ -25,10 +25,9 @@ class RayschedError(Exception):
 
     def __str__(self) -> str:
         lines = [self.what]
-        if self.why:
-            lines.append(f"  why: {self.why}")
-        if self.fix:
-            lines.append(f"  fix: {self.fix}")
+        for name, text in (("why", self.why), ("fix", self.fix)):
+            if text:  # further lines are indented: they may hold another error's why and fix
+                lines.append(f"  {name}: " + text.replace("\n", "\n       "))
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -46,11 +46,14 @@ def backfill(
     a run is left alone, unless --reprocess says otherwise. The job's own slots go on beside it;
     a pause does not hold it up.
     """
+    from raysched.spec import units
+
+    first, beyond = units.instant(start, of="--from"), units.instant(end, of="--to")
     client = connected(home)
     frame = client.backfill(
         name,
-        start,
-        end,
+        first,
+        beyond,
         reprocess=reprocess,
         max_active=max_active,
         params=params_of(params or []),
@@ -86,5 +89,5 @@ def _tell(name: str, rows: list[dict[str, Any]], max_active: int, dry_run: bool)
     elif dry_run:
         say(f"{chosen:,} slot(s) would run, {left:,} would be left; nothing was changed.")
     else:
-        say(f"{chosen:,} slot(s) run, {max_active} at a time; {left:,} left.")
+        say(f"{chosen:,} slot(s) run, {max_active} at a time; {left:,} left alone.")
         say_next("runs", "--job", name)

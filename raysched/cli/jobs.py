@@ -13,7 +13,7 @@ from raysched.cli.options import All, Home, Name, Output, connected
 from raysched.cli.output import MOST, Format, say, say_next, show_done, show_facts, show_rows
 from raysched.cli.table import Column
 from raysched.errors import InputError, NotFound
-from raysched.show.text import instant, plain_rows, until
+from raysched.show.text import instant, plain_rows, size, until
 
 if TYPE_CHECKING:
     from raysched.client import Client
@@ -92,13 +92,15 @@ def show_job(name: Name, home: Home = None, output: Output = Format.TABLE) -> No
     if output is Format.TABLE:
         zone, now = row["timezone"], datetime.now(UTC)
         facts |= {
-            "next_slot": [_each(slot, zone, now) for slot in slots],
+            "next_slot": "\n".join(_each(slot, zone, now) for slot in slots),
             "deployed_at": _each(row["deployed_at"], zone, now),
             "running": row["running"] or None,
             "queued": row["queued"] or None,
-            "num_gpus": row["num_gpus"] or None,
+            "num_cpus": f"{row['num_cpus']:g}",
+            "num_gpus": f"{row['num_gpus']:g}" if row["num_gpus"] else None,
         }
-        facts["last_runs"] = [f"{run['run_id']} {run['status']}" for run in runs]
+        facts["memory"] = size(facts.pop("memory_bytes"))
+        facts["last_runs"] = "\n".join(f"{run['run_id']} {run['status']}" for run in runs)
     else:
         facts |= {"next_slots": slots, "last_runs": [run["run_id"] for run in runs]}
     show_facts(facts, output)

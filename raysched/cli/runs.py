@@ -43,7 +43,7 @@ from raysched.cli.table import Column
 from raysched.cli.watch import watch
 from raysched.core.states import State
 from raysched.errors import Conflict
-from raysched.show.text import instant, length, plain_rows, until
+from raysched.show.text import instant, length, plain_rows, size, until
 
 if TYPE_CHECKING:
     from raysched.store.archive import Archive
@@ -129,19 +129,7 @@ def show_run(run_id: RunId, home: Home = None, output: Output = Format.TABLE) ->
     if output is not Format.TABLE:
         show_facts({**row, "tried": attempts}, output)
         return
-    now = datetime.now(UTC)
-    facts: dict[str, Any] = {
-        name: f"{instant(value)} ({until(value, now)})" if isinstance(value, datetime) else value
-        for name, value in row.items()
-    }
-    if row["slot"] is not None:
-        slot = instant(row["slot"], row["timezone"] or "UTC")
-        facts["slot"] = f"{slot} ({until(row['slot'], now)})"
-    for name in ("duration_s", "lag_s", "cpu_time_s"):
-        facts[name.removesuffix("_s").replace("_time", "")] = length(facts.pop(name))
-    if progress := row.get("progress"):
-        facts["progress"] = "{:,.15g} of {:,.15g}".format(*progress)
-    show_facts(facts, output)
+    show_facts(_readable(row, datetime.now(UTC)), output)
     for each in attempts if len(attempts) > 1 else ():
         took, reason = length(each["duration_s"]), each["reason"] or ""
         show_text(f"attempt {each['attempt']}  {each['status']}  {took}  {reason}".rstrip())
@@ -149,6 +137,29 @@ def show_run(run_id: RunId, home: Home = None, output: Output = Format.TABLE) ->
         # Indented, so that no line of it can pass for one of ours.
         show_text("traceback\n" + indent(attempts[-1]["traceback"].rstrip(), "  "))
     say_next("logs", row["run_id"])
+
+
+def _readable(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return a run's row as a reader wants it: with units, and without what it did not ask for."""
+
+    def told(name: str, value: Any) -> Any:
+        if isinstance(value, datetime):
+            zone = row["timezone"] or "UTC" if name == "slot" else "UTC"
+            return f"{instant(value, zone)} ({until(value, now)})"
+        if name.endswith("_s"):
+            return length(value)
+        if name.endswith("_bytes"):
+            return size(value) if value else None
+        if name in ("num_cpus", "num_gpus"):
+            return f"{value:g}" if value else None
+        if name == "progress" and value:
+            return "{:,.15g} of {:,.15g}".format(*value)
+        return value
+
+    return {
+        name.removesuffix("_s").removesuffix("_bytes").replace("cpu_time", "cpu"): told(name, value)
+        for name, value in row.items()
+    }
 
 
 def _known(prefix: str, home: Path | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:

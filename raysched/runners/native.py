@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from raysched.errors import RayschedError
 from raysched.runners.current import Current, set_current
 from raysched.spec.units import shown
 
@@ -97,7 +98,9 @@ def describe(error: BaseException) -> Failure:
     except BaseException:  # an exception may define anything, also a __str__ that exits
         trace = f"{kind}: {message}"
     exit_code = None
-    reason = f"{kind}: {message.splitlines()[0][:LONGEST_REASON]}" if message.strip() else kind
+    # An error of ours has what to do in its further lines; one of a library may have anything.
+    told = message if isinstance(error, RayschedError) else next(iter(message.splitlines()), "")
+    reason = f"{kind}: {told[:LONGEST_REASON]}" if message.strip() else kind
     if isinstance(error, SystemExit):
         exit_code = error.code if type(error.code) is int and abs(error.code) < 2**31 else None
         reason = f"the job called sys.exit({shown(error.code)}); only a return is a success"

@@ -107,6 +107,13 @@ def test_an_error_has_the_exit_code_of_its_kind(error, code):
     assert main.exit_code(error) == code
 
 
+def test_the_why_of_an_error_within_an_error_is_not_its_own():
+    inner = errors.UnsupportedResult("a set.", fix="return a list.")
+    assert str(errors.RunFailed("it failed.", why=str(inner), fix="look.")) == (
+        "it failed.\n  why: a set.\n         fix: return a list.\n  fix: look."
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from raysched.cli import runs
 from raysched.cli.console import console
 from raysched.cli.live import view
 from raysched.cli.logs import fresh, last_of
@@ -178,3 +179,23 @@ def test_odd_progress_is_shown_and_breaks_nothing(progress):
 def test_a_view_is_never_wider_than_the_terminal():
     row = {**BORN, "status": "queued", "reason": "x " * 200}
     assert len(shown(row, "日" * 200, width=40).splitlines()) == 2
+
+
+def test_a_run_is_shown_with_units_and_without_what_it_did_not_ask_for():
+    at = datetime(2026, 11, 22, 11, tzinfo=UTC)
+    row = {"run_id": "a@b", "slot": at, "timezone": "America/New_York", "finished_at": at}
+    row |= {"duration_s": 90.0, "cpu_time_s": 0.25, "num_cpus": 1.0, "num_gpus": 0.0}
+    row |= {"memory_bytes": 0, "peak_memory_bytes": 2**20, "progress": (1.0, 4.0)}
+    assert runs._readable(row, at + timedelta(seconds=5)) == {
+        "run_id": "a@b",
+        "slot": "2026-11-22 06:00:00 EST (5.00s ago)",
+        "timezone": "America/New_York",
+        "finished_at": "2026-11-22 11:00:00 UTC (5.00s ago)",
+        "duration": "1m 30s",
+        "cpu": "0.25s",
+        "num_cpus": "1",
+        "num_gpus": None,
+        "memory": None,
+        "peak_memory": "1.0 MiB",
+        "progress": "1 of 4",
+    }

@@ -117,6 +117,7 @@ def test_sys_exit_and_results_that_cannot_be_kept_fail_as_on_a_cluster(runner):
     run = runner.run(a_set)
     assert isinstance(run.error, UnsupportedResult)
     assert run.details()["error_type"] == "UnsupportedResult"
+    assert "fix: " in run.reason  # what to return instead
 
 
 def test_parameters_are_checked_before_anything_runs(runner):
