@@ -65,7 +65,7 @@ def in_the_notebook(text: str, variables: dict) -> object:
 
 def as_a_job(text: str, variables: dict) -> object:
     """What a worker gets that runs the cell twice; both runs must give the same."""
-    sent = code.pin(function_of(text, variables), name="a")
+    sent, _ = code.pin(function_of(text, variables), name="a")
     first, second = (outcome(code.load("hash", sent)) for _ in range(2))
     assert first == second
     return first
@@ -247,7 +247,7 @@ def test_each_run_begins_with_the_values_that_were_sent():
 
 def test_a_submodule_that_the_notebook_has_imported_is_imported_for_the_job(monkeypatch):
     variables = notebook("import xml.dom.minidom")
-    sent = code.pin(function_of("xml.dom.minidom.Node.ELEMENT_NODE", variables), name="a")
+    sent, _ = code.pin(function_of("xml.dom.minidom.Node.ELEMENT_NODE", variables), name="a")
     for name in [name for name in sys.modules if name.startswith("xml.dom")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(sys.modules["xml"], "dom")
