@@ -7,13 +7,14 @@ import os
 import socket
 import sqlite3
 from dataclasses import replace
+from inspect import getmembers, isfunction
 from pathlib import Path
 
 import pytest
 
 from raysched.cli import main
 from raysched.cli.doctor import checks, examine, look
-from raysched.cli.doctor.checks import CHECKS, FULL_BYTES, SCARCE_BYTES, Level
+from raysched.cli.doctor.checks import FULL_BYTES, SCARCE_BYTES, Level
 from raysched.cli.doctor.facts import (
     Cluster,
     Facts,
@@ -26,6 +27,11 @@ from raysched.cli.doctor.facts import (
     Token,
 )
 
+CHECKS = [
+    each
+    for name, each in getmembers(checks, isfunction)
+    if each.__module__ == checks.__name__ and not name.startswith("_")
+]
 HERE = Software(raysched="1.0", ray="2.60.0", python="3.11.7")
 GIB = 1024**3
 LOOPBACK = Listener(address="127.0.0.1", port=6379, process="gcs_server")

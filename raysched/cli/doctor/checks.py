@@ -5,7 +5,6 @@ Law: no check looks at the world. A finding that is not ok says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,9 +35,6 @@ class Finding:
     level: Level
     evidence: str
     fix: str | None = None
-
-
-Check = Callable[[Facts], Finding]
 
 
 def python(facts: Facts) -> Finding:
@@ -258,24 +254,6 @@ def node_engines(facts: Facts) -> Finding:
     more = f", and {len(unable) - 1} more" if len(unable) > 1 else ""
     fix = "container jobs fail there: install Docker, or place them by label_selector."
     return _warn(name, f"{told}{why}{more}", fix)
-
-
-CHECKS: tuple[Check, ...] = (
-    python,
-    home,
-    state,
-    engine,
-    ray,
-    token,
-    ports,
-    scheduler,
-    launcher,
-    versions,
-    clock,
-    nodes,
-    node_clocks,
-    node_engines,
-)
 
 
 def _compared(name: str, here: Software, there: Software, who: str) -> Finding:
