@@ -28,6 +28,7 @@ from raysched.runners.container.faults import Absent, Away, NameTaken, Quiet, Re
 from raysched.runners.container.frames import moment
 from raysched.runners.container.listener import Listener
 from raysched.runners.container.output import Output
+from raysched.runners.container.reclaim import reclaim
 from raysched.runners.container.room import Room
 from raysched.runners.container.task import IMAGES, Ending, Task
 from raysched.runners.container.usage import Meter
@@ -240,6 +241,7 @@ class ContainerAttempt:
             if found["State"]["OOMKilled"]:
                 break
         state = found["State"]
+        reclaim(engine, found["Id"], self._room.out)
         ending = self._ending(
             exit_code=state["ExitCode"],
             oom=bool(state["OOMKilled"]) or seen.oom,

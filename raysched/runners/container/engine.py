@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import struct
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import docker
 import docker.errors
@@ -91,6 +93,28 @@ class Engine:
                 all=True, filters={"label": [label]}
             )
             return found
+
+    # Files
+
+    def put(self, container: str, folder: str, archive: bytes) -> None:
+        """Unpack a tar in a folder of a container, as root of the node."""
+        with speaking():
+            self._client.put_archive(container, folder, archive)
+
+    def copy(self, container: str, path: str, to: BinaryIO) -> None:
+        """Write what a file of a container holds to an open one."""
+        request = self.stream(
+            "GET",
+            f"/containers/{container}/archive",
+            params={"path": path},
+            headers={"Accept-Encoding": "identity"},
+            quiet_s=_ANSWER_S,
+        )
+        with request as answer, speaking(), tarfile.open(fileobj=answer.raw, mode="r|") as tar:
+            entry = tar.next()
+            content = entry and tar.extractfile(entry)
+            if content:
+                shutil.copyfileobj(content, to)
 
     # Streams
 

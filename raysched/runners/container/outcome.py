@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Callable, Mapping
@@ -64,13 +65,21 @@ def lacks_memory(task: Task, seen: Seen, state: Mapping[str, Any], verdict: str 
 
 
 def result_files(out: Path, say: Callable[[str], object]) -> tuple[Path, ...]:
-    """Return the result files: regular ones, as a link would lead out of the room."""
+    """Return the result files, as `*.parquet` names them in a shell: regular ones, since a
+    link would lead out of the room.
+
+    Raises:
+        OSError: the folder cannot be read, which must not look like one without results.
+    """
     found = []
-    for path in sorted(out.glob("*.parquet")):
+    for name in sorted(os.listdir(out)):
+        if not name.endswith(".parquet") or name.startswith("."):
+            continue
+        path = out / name
         if path.is_file() and not path.is_symlink():
             found.append(path)
         else:
-            say(f"{path.name!r} is no regular file, and no result")
+            say(f"{name!r} is no regular file, and no result")
     return tuple(found)
 
 

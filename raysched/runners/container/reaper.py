@@ -80,8 +80,10 @@ class Reaper:
                 if room.farewell() is None:
                     room.reap(f"nobody watched it for {self._grace_s:g} s; it was ended")
                     _say(f"{room.name}: nobody watches it; its container is stopped")
-                _end(Engine.here(), room.name)
+                _end(Engine.here(), room)
                 room.clear()
+                if room.out.exists():
+                    _say(f"{room.out}: only root can remove it")
             finally:
                 room.leave()
 
@@ -102,7 +104,7 @@ class Reaper:
                 left += 1
                 if now - self._unowned.setdefault(name, now) >= self._grace_s:
                     _say(f"{name}: its attempt is over; it is stopped")
-                    _end(Engine.here(), name)
+                    _end(Engine.here(), Room(self._rooms, name))
         return left
 
 
@@ -118,24 +120,27 @@ def _prune(folder: Path) -> None:
                 _say(f"{tag}: no job has used it for a day; it is removed")
 
 
-def _end(engine: object, name: str) -> None:
+def _end(engine: object, room: Room) -> None:
     from raysched.runners.container.engine import Engine
     from raysched.runners.container.faults import Absent
     from raysched.runners.container.options import LABEL
+    from raysched.runners.container.reclaim import reclaim
 
     assert isinstance(engine, Engine)
     with suppress(Absent):
-        labels = engine.inspect(name)["Config"]["Labels"] or {}
+        labels = engine.inspect(room.name)["Config"]["Labels"] or {}
         if LABEL not in labels:
             return  # somebody else's, of a name of ours
-        engine.stop(name, float(labels.get("raysched.grace", 10)))
-        engine.remove(name)
+        engine.stop(room.name, float(labels.get("raysched.grace", 10)))
+        if room.out.exists():
+            reclaim(engine, room.name, room.out)
+        engine.remove(room.name)
 
 
 def _settled(room: Room) -> bool:
-    """Whether a room's attempt is over, and all but the facts is removed."""
+    """Whether a room's attempt is over, and all is removed that can be."""
     over = room.farewell() is not None or room.reaped() is not None
-    return over and not room.log.exists() and not room.out.exists()
+    return over and room.cleared()
 
 
 def _sweep(room: Room) -> None:

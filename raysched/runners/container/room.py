@@ -162,15 +162,23 @@ class Room:
         return self.secrets
 
     def clear(self) -> None:
-        """Remove all but the facts."""
+        """Remove all but the facts, and what only root could: that it was tried is a fact, too."""
         shutil.rmtree(self.secrets, ignore_errors=True)
         shutil.rmtree(self.out, ignore_errors=True)
         self.log.unlink(missing_ok=True)
+        if self.out.exists():
+            self._once("stuck", b"")
+
+    def cleared(self) -> bool:
+        """Whether all is removed but the facts, and what only root could remove."""
+        stuck = (self.path / "stuck").exists()
+        return not self.log.exists() and (stuck or not self.out.exists())
 
     def sweep(self) -> None:
-        """Remove the room; its owner only."""
+        """Remove the room, unless something in it is stuck; its owner only."""
         self.clear()
-        shutil.rmtree(self.path, ignore_errors=True)
+        if not self.out.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _text(self, fact: str) -> str | None:
         try:

@@ -17,7 +17,8 @@ def texts(lines, *streams):
 def test_a_container_that_exits_with_0_succeeds_and_its_parquet_is_the_result(attempt):
     one = attempt(
         "echo told $RAYSCHED_PARAMS; echo 1 > /raysched/out/b.parquet; "
-        "echo 1 > /raysched/out/a.parquet; echo 1 > /raysched/out/other.txt",
+        "echo 1 > /raysched/out/a.parquet; echo 1 > /raysched/out/other.txt; "
+        "echo 1 > /raysched/out/.half-written.parquet",
         params={"region": "US"},
     )
     ending = one.run()
