@@ -108,7 +108,7 @@ def describe(error: BaseException) -> Failure:
         reason=reason,
         error_type=kind,
         error_message=message,
-        traceback=_clean(trace)[-LONGEST_TRACEBACK:],
+        traceback=clean(trace)[-LONGEST_TRACEBACK:],
         error=error,
         exit_code=exit_code,
     )
@@ -116,12 +116,13 @@ def describe(error: BaseException) -> Failure:
 
 def _text(error: BaseException) -> str:
     try:
-        return _clean(str(error))
+        return clean(str(error))
     except BaseException:
         return ""
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """Return text as every reader copes with it: no half surrogate pair, no NUL."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 

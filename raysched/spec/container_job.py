@@ -13,7 +13,7 @@ from raysched.spec import sandbox
 from raysched.spec.build import build, context
 from raysched.spec.container import Container, Mount, Pull
 from raysched.spec.declared import Place, UncallableJob, place_of
-from raysched.spec.definition import JobSpec
+from raysched.spec.definition import LONGEST_DESCRIPTION, JobSpec
 from raysched.spec.image import image_reference
 from raysched.spec.mounts import absolute, mounts
 from raysched.spec.options import Declared, Options, known
@@ -24,7 +24,6 @@ from raysched.spec.units import Duration, Size, shown
 _ANY_PARAMETERS = Signature(open=True)
 _LEAST_CPUS = 0.01  # Docker's smallest quota: 1 ms of each 100
 _LEAST_MEMORY = 6 * 1024 * 1024  # Docker's smallest limit
-_LONGEST_DESCRIPTION = 1000
 
 
 class ContainerJob(UncallableJob):
@@ -211,13 +210,13 @@ def _flag(value: object, of: str) -> bool:
 def _description(value: object) -> str:
     if (
         type(value) is not str
-        or len(value) > _LONGEST_DESCRIPTION
+        or len(value) > LONGEST_DESCRIPTION
         or not encodable(value)
         or "\0" in value
     ):
         raise DeclarationError(
             f"description={shown(value)} is refused.",
-            why=f"it is text of up to {_LONGEST_DESCRIPTION:,} characters without NUL.",
+            why=f"it is text of up to {LONGEST_DESCRIPTION:,} characters without NUL.",
             fix='write for example description="Count words."',
         )
     return value

@@ -20,6 +20,9 @@ from raysched.spec.resources import Resources
 from raysched.spec.schedules import AfterEnd, Schedule, schedule_from_json
 from raysched.spec.units import span, us
 
+LONGEST_DESCRIPTION = 1000
+"""Characters that a job's description may have."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:

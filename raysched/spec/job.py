@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from raysched.errors import DeclarationError
 from raysched.spec.declared import DeclaredJob, Origin
-from raysched.spec.definition import JobSpec
+from raysched.spec.definition import LONGEST_DESCRIPTION, JobSpec
 from raysched.spec.options import Options, known, worker_environment
 from raysched.spec.parameters import Signature
 from raysched.spec.policies import Retry
@@ -136,5 +136,5 @@ class _Options(Options):
 
 
 def _description(function: object) -> str:
-    first = (inspect.getdoc(function) or "").split("\n\n")[0][:1000]
+    first = (inspect.getdoc(function) or "").split("\n\n")[0][:LONGEST_DESCRIPTION]
     return first.encode(errors="replace").decode()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from raysched.errors import DeclarationError
+from raysched.spec.definition import LONGEST_DESCRIPTION
 from raysched.spec.parameters import Signature, encodable
 from raysched.spec.units import shown, shown_path
 
@@ -28,7 +29,6 @@ _FORMAT = 4
 _CELLS = ("code", "markdown", "raw")
 _CELL_METADATA = ("tags", "jupyter", "slideshow")  # what a reader of the result sees
 _KERNEL = ("name", "display_name", "language")
-_LONGEST_DESCRIPTION = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,7 @@ def _description(cells: list[dict[str, Any]]) -> str:
     for cell in cells:
         if cell["cell_type"] == "markdown" and (first := cell["source"].strip()):
             line: str = first.splitlines()[0].lstrip("# ")
-            return line.replace("\0", " ")[:_LONGEST_DESCRIPTION]
+            return line.replace("\0", " ")[:LONGEST_DESCRIPTION]
     return ""
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import nbformat
 
-from raysched.runners.native import LONGEST_MESSAGE, LONGEST_REASON, LONGEST_TRACEBACK, Failed
+from raysched.runners.native import (
+    LONGEST_MESSAGE,
+    LONGEST_REASON,
+    LONGEST_TRACEBACK,
+    Failed,
+    clean,
+)
 from raysched.runners.notebook.document import tags
 from raysched.spec.units import shown
 
@@ -51,5 +57,4 @@ def name(cell: nbformat.NotebookNode, number: int) -> str:
 
 def plain(text: str) -> str:
     """Return text without terminal escapes, as every reader copes with it."""
-    bare = _ESCAPES.sub("", text)
-    return bare.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    return clean(_ESCAPES.sub("", text))
