@@ -16,6 +16,8 @@ from functools import cache
 from types import CodeType, FunctionType
 from typing import Any, ClassVar
 
+from raysched.runners.memoized import CACHED, reduced
+
 FILE = "<notebook>"
 """What tracebacks name as the file; lines count from the function's first, decorators included."""
 
@@ -67,10 +69,11 @@ def _pickler() -> Any:
     reduce_code = Pickler.dispatch_table[CodeType]
 
     class CellPickler(Pickler):  # type: ignore[misc]  # Ray's has no types
-        """Cloudpickle's, but for code."""
+        """Cloudpickle's, but for code and for functions with a cache."""
 
         dispatch_table: ClassVar[Any] = ChainMap(
-            {CodeType: lambda code: reduce_code(settled(code))}, Pickler.dispatch_table
+            {CodeType: lambda code: reduce_code(settled(code)), CACHED: reduced},
+            Pickler.dispatch_table,
         )
 
     return CellPickler

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 from raysched.runners.cells import settled
+from raysched.runners.memoized import CACHED, reduced
 
 _INCIDENTAL = {
     "__file__",
@@ -49,6 +50,7 @@ def _pickler() -> Any:
                 CodeType: lambda code: reduce[CodeType](settled(code).replace(co_filename="")),
                 ModuleType: lambda module: _of_module(*reduce[ModuleType](module)),
                 WeakSet: lambda value: (WeakSet, (set(value),)),
+                CACHED: reduced,
             },
             reduce,
         )
@@ -56,12 +58,12 @@ def _pickler() -> Any:
         def reducer_override(self, value: Any) -> Any:
             if _is_a_set(type(value)):
                 return _of_set(*value.__reduce__())
-            reduced = super().reducer_override(value)
-            if reduced is NotImplemented:
-                return reduced
+            parts = super().reducer_override(value)
+            if parts is NotImplemented:
+                return parts
             if isinstance(value, FunctionType):
-                return _of_function(*reduced)
-            return _of_abstract_class(*reduced) if isinstance(value, ABCMeta) else reduced
+                return _of_function(*parts)
+            return _of_abstract_class(*parts) if isinstance(value, ABCMeta) else parts
 
     return StablePickler
 

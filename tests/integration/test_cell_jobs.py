@@ -254,6 +254,26 @@ def test_a_submodule_that_the_notebook_has_imported_is_imported_for_the_job(monk
     assert code.load("hash", sent)() == 1
 
 
+FIBONACCI = """
+import functools
+@functools.lru_cache(maxsize=50)
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+"""
+
+
+def test_a_function_with_a_cache_travels_as_its_own_function_does():
+    told = "[fib(80), fib.cache_parameters()['maxsize'], fib.__name__, fib.__wrapped__(1)]"
+    expected = [23416728348467685, 50, "fib", 1]
+    assert as_a_job(told, notebook(FIBONACCI)) == expected
+    assert as_a_job(FIBONACCI + told, notebook(FIBONACCI)) == expected
+
+
+def test_a_function_with_a_cache_of_an_installed_module_travels_by_name():
+    variables = notebook("from fnmatch import _compile_pattern as compiled")
+    assert as_a_job("compiled", variables) is variables["compiled"]
+
+
 def test_what_cannot_travel_is_named_if_the_cell_may_read_it_and_is_left_behind_if_not():
     left = "with open('/dev/null') as f: pass"
     assert as_a_job("with open('/dev/null') as f: f.read()\n3", notebook(left)) == 3
