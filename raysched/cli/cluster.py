@@ -12,6 +12,7 @@ from raysched.cli.options import Home, Output, connected, home_of, is_running
 from raysched.cli.output import Format, say, say_next, show_facts
 from raysched.cluster.patience import hurry
 from raysched.errors import ClusterError, Conflict, InvalidParameter, NotRunning, RayschedError
+from raysched.store.whereabouts import without_password
 
 if TYPE_CHECKING:
     from raysched.client import Client
@@ -279,10 +280,11 @@ def status(home: Home = None, output: Output = Format.TABLE) -> None:
 def _facts(client: Client) -> dict[str, Any]:
     found = client.status()
     runs: dict[str, int] = found["runs"]
+    url: str | None = found["state_url"]
     return {
         "state": "running",
         "home": found["home"],
-        "state_url": _without_password(found["state_url"]),
+        "state_url": url and without_password(url),
         "epoch": found["epoch"],
         "jobs": found["jobs"],
         "paused": found["paused"],
@@ -294,13 +296,6 @@ def _facts(client: Client) -> dict[str, Any]:
         "pid": found["pid"],
         "dashboard": "none",
     }
-
-
-def _without_password(url: str | None) -> str | None:
-    if url is None:
-        return None
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at else url
 
 
 def _ray_address(home: Path) -> str:

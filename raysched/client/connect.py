@@ -60,7 +60,8 @@ def connect(
 
     Raises:
         NotRunning: nothing runs, and `start` is false.
-        Conflict: the scheduler that runs there has another home than the one named.
+        Conflict: the scheduler that runs there has another home than the one named, or the
+            home's state is in a database, and none is named.
         ClusterError: Ray or the scheduler does not come up.
     """
     # Imported in a notebook, Ray advises on extensions of Jupyter.
@@ -102,11 +103,29 @@ def _start_scheduler(
     last = mark.read(ray.get_runtime_context().gcs_address)
     if last is not None and (not named or last.home == place):
         place, state_url = last.home, state_url or last.state_url
+    _check_state_named(Path(place), state_url)
     return SchedulerHandle.start(
         place,
         state_url=state_url,
         seal_every_s=SEAL_EVERY_S if seal_every_s is None else seal_every_s,
     )
+
+
+def _check_state_named(home: Path, state_url: str | None) -> None:
+    """Raise if a home's state is in a database, and none is named.
+
+    The home alone does not say whether it is the one that this database goes with, or a copy.
+    """
+    from raysched.store import whereabouts
+
+    noted = whereabouts.noted(home)
+    if noted is not None and state_url is None:
+        raise Conflict(
+            f"the state of {home} is at {whereabouts.without_password(noted)}, and none is named.",
+            why="an empty state in its place would know no job, and decide slots again.",
+            fix=f"raysched up --state-url URL, or rs.connect(state_url=...); for an empty state "
+            f"remove {home / whereabouts.NOTE}.",
+        )
 
 
 def _join_ray(

@@ -52,3 +52,9 @@ def noted(home: str | Path) -> str | None:
         return (Path(home) / NOTE).read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
         return None
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown: without who logs in, and by what."""
+    head, at, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://***@{tail}" if at else url

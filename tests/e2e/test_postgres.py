@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import raysched as rs
 from raysched.cluster import local
+from raysched.errors import Conflict
 
 
 def test_what_no_file_holds_is_read_by_the_home_alone_with_the_scheduler_up_and_down(
@@ -41,3 +44,23 @@ def test_what_no_file_holds_is_read_by_the_home_alone_with_the_scheduler_up_and_
     assert "hello" in cli("logs", run.id[:12])
     cli("history", "--export", str(tmp_path / "runs.csv"))
     assert run.id in (tmp_path / "runs.csv").read_text()
+
+
+def test_a_home_whose_state_is_elsewhere_is_not_begun_anew(tmp_path, postgres_url):
+    import ray
+
+    home = tmp_path / "home"
+    try:
+        rs.connect(home, num_cpus=1, state_url=postgres_url)
+    finally:
+        ray.shutdown()
+        local.stop(home)
+    try:
+        with pytest.raises(Conflict, match="postgresql") as raised:
+            rs.connect(home, num_cpus=1)
+        assert "--state-url" in raised.value.fix
+        assert not (home / "state.db").exists()
+        assert rs.connect(home, state_url=postgres_url).status()["epoch"] == 2
+    finally:
+        ray.shutdown()
+        local.stop(home)
