@@ -211,7 +211,9 @@ def _asked(home: Path | None, *, spare_runs: bool) -> Client | None:
     try:
         with hurry(_ANSWER_S):
             client = connected(home)
-            running = client.status()["runs"].get("running", 0)
+            found = client.status()
+            running = found["runs"].get("running", 0)
+            waiting = max(0, found.get("with_ray", running) - running)
     except ClusterError as error:
         if spare_runs:
             raise Conflict(
@@ -222,9 +224,11 @@ def _asked(home: Path | None, *, spare_runs: bool) -> Client | None:
         say(f"the scheduler does not answer ({error.what}) What is not sealed stays in the state")
         say("database, and is sealed when it is up again.")
         return None
-    if running and spare_runs:
+    if (running or waiting) and spare_runs:
+        words = [f"{running} run(s) are under way"] if running else []
+        words += [f"{waiting} run(s) wait in Ray for their start"] if waiting else []
         raise Conflict(
-            f"{running} run(s) are under way.",
+            f"{', and '.join(words)}.",
             why="stopping Ray ends them; the next `raysched up` finds them lost and retries "
             "those whose policy says so.",
             fix="wait, cancel them, or use --force.",

@@ -130,5 +130,6 @@ def status(book: Book) -> dict[str, Any]:
         "jobs": len(book.jobs),
         "paused": sum(record.pause is not None for record in book.jobs.values()),
         "runs": dict(Counter(str(run.state) for run in book.runs.values())),
+        "with_ray": sum(run.launcher is not None for run in book.runs.values()),
         "next_wake": book.alarms.next(),
     }

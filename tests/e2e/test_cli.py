@@ -311,6 +311,8 @@ def test_a_run_that_fits_no_node_exits_5_and_stays_queued(cli):
     run_id = cli("trigger", "huge", "--wait", code=5).strip()
     assert "the largest node offers 0" in cli.err
     assert cli.json("explain", run_id)["status"] == "queued"
+    cli("down", code=2)  # it would be lost with the Ray that has it
+    assert "1 run(s) wait in Ray for their start" in cli.err
     cli("cancel", run_id)
     cli("logs", run_id, "-f")  # until it is over
     assert cli.json("run", run_id)["status"] == "cancelled"
