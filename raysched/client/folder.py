@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from raysched.client.jobfile import JOB_FILE, line_of, read
-from raysched.errors import NotFound, RayschedError
+from raysched.errors import InputError, NotFound, RayschedError
 from raysched.spec.declared import DeclaredJob
 from raysched.spec.units import shown_path
 
@@ -53,6 +53,7 @@ def scan(path: str | Path) -> Scan:
 
     Raises:
         NotFound: there is no such folder or file.
+        InputError: the file is none that declares jobs.
     """
     root = Path(path).resolve()
     if not root.exists():
@@ -60,6 +61,12 @@ def scan(path: str | Path) -> Scan:
             f"there is no folder or file {shown_path(path)!r}.",
             why=f"it is looked for in {Path.cwd()}." if not Path(path).is_absolute() else None,
             fix="name a folder of job files, such as jobs/.",
+        )
+    if root.is_file() and root.suffix != ".py" and root.name != JOB_FILE:
+        raise InputError(
+            f"{shown_path(path)!r} is no job file.",
+            why=f"jobs are declared in Python, or in a {JOB_FILE}.",
+            fix="name a file that ends in .py, or a folder of them.",
         )
     folder = root if root.is_dir() else root.parent
     result = Scan(folder)

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from raysched.cluster import token
-from raysched.errors import ClusterError, NotRunning
+from raysched.errors import ClusterError, NotRunning, StoreError
 
 _RECORD = "ray.json"
 _START_S = 60.0
@@ -63,8 +63,16 @@ def start(home: Path, *, num_cpus: int | None = None, num_gpus: int | None = Non
 
     Raises:
         ClusterError: it does not come up; says where its log is.
+        StoreError: the home cannot be made.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the home {home} cannot be made.",
+            why=str(error),
+            fix="name another with --home or RAYSCHED_HOME.",
+        ) from error
     token_path = _new_token(home)
     temp_dir = _temp_dir()
     log = home / "ray.log"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import TypeGuard
 from zoneinfo import available_timezones
 
 from raysched.errors import InvalidSchedule
@@ -24,10 +25,14 @@ def zone_name(value: object) -> str:
     text = value if type(value) is str and len(value) <= 64 and _ZONE.fullmatch(value) else ""
     if text in _zones() and text != "localtime":
         return text
-    # What merely looks like an abbreviation may be hours away: EST is no correction of CEST.
-    near = get_close_matches(text, _zones(), n=1) if "/" in text else []
+    # Of places only: an abbreviation that looks alike may be hours away, as EST is from CEST.
+    near = get_close_matches(value, _zones(), n=1) if _is_place(value) else []
     raise InvalidSchedule(
         f"timezone={shown(value)} is not a time zone.",
         why="a zone has a name of the IANA database.",
         fix=f'write for example timezone="{near[0] if near else "Europe/Berlin"}".',
     )
+
+
+def _is_place(value: object) -> TypeGuard[str]:
+    return type(value) is str and len(value) <= 64 and "/" in value

@@ -12,7 +12,7 @@ pytest.importorskip("pandas")
 import pandas as pd
 
 from raysched.client.folder import scan
-from raysched.errors import NotFound
+from raysched.errors import InputError, NotFound
 
 JOBS = Path(__file__).parents[2] / "jobs"
 
@@ -122,6 +122,12 @@ def test_a_package_that_is_missing_is_told_with_what_to_do(tmp_path):
     [fault] = scan(tmp_path).faults
     assert fault.error.startswith("ModuleNotFoundError: No module named 'nowhere_to_be_found'")
     assert "fix: install nowhere_to_be_found beside raysched" in fault.error
+
+
+def test_a_file_that_is_neither_python_nor_toml_declares_no_jobs(tmp_path):
+    (tmp_path / "notes.md").write_text("# Notes\n")
+    with pytest.raises(InputError, match=r"notes\.md' is no job file"):
+        scan(tmp_path / "notes.md")
 
 
 def test_a_folder_that_is_not_there_is_told_with_where_it_was_looked_for(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from raysched.cluster import local
+from raysched.errors import StoreError
 
 
 @pytest.fixture
@@ -60,3 +61,10 @@ def test_another_process_of_the_same_number_is_not_taken_for_ray(record, supervi
 def test_a_record_that_is_none_tells_of_no_ray(tmp_path, text):
     (tmp_path / "ray.json").write_text(text)
     assert local.find(tmp_path) is None
+
+
+def test_a_home_that_cannot_be_made_is_told_with_its_reason(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be made") as caught:
+        local.start(tmp_path / "file" / "home")
+    assert "Not a directory" in caught.value.why

@@ -50,10 +50,14 @@ def test_anything_else_is_no_time_zone(bad):
     assert 'timezone="' in caught.value.fix
 
 
-def test_a_mistyped_zone_is_told_the_nearest_one():
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("Europe/Berln", "Europe/Berlin"), ("America/New York", "America/New_York")],
+)
+def test_a_mistyped_zone_is_told_the_nearest_one(text, meant):
     with pytest.raises(InvalidSchedule) as caught:
-        zone_name("Europe/Berln")
-    assert 'timezone="Europe/Berlin"' in caught.value.fix
+        zone_name(text)
+    assert f'timezone="{meant}"' in caught.value.fix
 
 
 @pytest.mark.parametrize("text", ["CEST", "PST", "UTC+1", "GMT-5:30"])
