@@ -93,7 +93,7 @@ def list_runs(
     names = schema_of("runs").names
     show_rows(rows, columns, output, names=names, total=total, of="runs", cells=cells)
     if not rows:
-        say("no run matches.")
+        say(f"no run matches, with --since {since}.")
 
 
 _SHOWN = ("shown", "short", "began", "took", "why")
@@ -202,7 +202,7 @@ def decisions(
     names = list(frame.columns)
     show_rows(rows, columns, output, names=names, total=total, of="decisions", cells=cells)
     if not rows:
-        say("no decision matches.")
+        say(f"no decision matches, with --since {since}.")
 
 
 def _span(row: Mapping[str, Any]) -> str:

@@ -146,6 +146,13 @@ def test_what_reads_a_history_that_is_not_there_exits_6(capsys):
         assert "there is no history at" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["runs", "decisions"])
+def test_what_finds_nothing_says_how_far_back_it_looked(command, tmp_path, capsys):
+    (tmp_path / "home").mkdir()
+    assert main.run([command]) == 0
+    assert "with --since 24h" in capsys.readouterr().err
+
+
 def test_down_where_nothing_runs_is_a_success(capsys):
     assert main.run(["down"]) == 0
     assert "nothing is running" in capsys.readouterr().err
