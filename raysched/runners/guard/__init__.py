@@ -18,6 +18,7 @@ it, so that a guard starts in a moment and weighs next to nothing beside each wo
     kin.py        which processes are an attempt's
     pipes.py      what waits in a pipe
     mail.py       the terms of an attempt, as the worker lays them down
+    callers.py    who else calls on it
     sockets.py    what the guard hears and answers through
     wire.py       the messages between guard, worker and callers
 """

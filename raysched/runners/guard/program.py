@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -22,18 +21,18 @@ from typing import NamedTuple
 
 from raysched.runners.guard import kin, procs, wire
 from raysched.runners.guard.attempt import Attempt, now_us
+from raysched.runners.guard.callers import Callers
 from raysched.runners.guard.caplog import LINE_MAX
 from raysched.runners.guard.loop import Loop
 from raysched.runners.guard.mail import Mail
 from raysched.runners.guard.pipes import hung_up, waiting
 from raysched.runners.guard.procs import Worker
-from raysched.runners.guard.sockets import Connection, listen, same_user
+from raysched.runners.guard.sockets import Connection, listen
 from raysched.runners.guard.wire import Frame, Inbox, Kind
 
 SAMPLE_SHARE = 50  # sampling takes no more than one part in this many of a core
 PATIENCE_S = 5.0  # for processes that do not die of SIGKILL, and pipes that do not end
 LOOK_S = 0.25  # how often the worker is looked for on kernels without pidfd
-PEER_FRAME_MAX = 4096
 
 
 class Inherited(NamedTuple):
@@ -54,14 +53,12 @@ class Program:
     ) -> None:
         self._worker = worker
         self._directory = directory
-        self._listener = listener
         self._control = Connection(socket.socket(fileno=given.control), Inbox())
         self._mail = Mail(given.mailbox)
         self._begun = 0  # how many attempts have begun so far
         self._timer = given.timer
         self._pipes = (given.stdout, given.stderr)
         self._pipe_files = frozenset(os.readlink(f"/proc/self/fd/{fd}") for fd in self._pipes)
-        self._waiters: dict[int, Connection] = {}
         self._attempt: Attempt | None = None
         self._said: tuple[bytes, bytes] | None = None  # mark and words of the attempt before
         self._done = False
@@ -70,7 +67,7 @@ class Program:
             os.set_blocking(pipe, False)
             self._loop.on(pipe, lambda pipe=pipe: self._read(pipe))  # type: ignore[misc]
         self._loop.on(given.control, self._hear_worker)
-        self._loop.on(listener.fileno(), self._accept)
+        self._callers = Callers(listener, self._loop, self._serve)
         self._loop.on(given.timer, self._look_up)
         if worker.handle >= 0:
             self._loop.on(worker.handle, self._worker_died)
@@ -225,28 +222,6 @@ class Program:
 
     # Others' words
 
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
-        if not same_user(sock):
-            sock.close()
-            return
-        caller = Connection(sock, Inbox(PEER_FRAME_MAX))
-        self._waiters[sock.fileno()] = caller
-        self._loop.on(sock.fileno(), lambda: self._hear_caller(caller))
-
-    def _hear_caller(self, caller: Connection) -> None:
-        there = caller.receive()
-        try:
-            for frame in caller.inbox.frames():
-                self._serve(caller, frame)
-        except (wire.FrameError, struct.error):
-            there = False
-        if not there and caller.sock.fileno() in self._waiters:
-            self._dismiss(caller)
-
     def _serve(self, caller: Connection, frame: Frame) -> None:
         if frame.kind not in (Kind.STOP, Kind.AWAIT):
             raise wire.FrameError(frame.kind)
@@ -262,11 +237,6 @@ class Program:
         elif frame.kind is Kind.STOP:
             caller.push(wire.frame(Kind.YES))
             self._cancel(attempt, grace_s)
-
-    def _dismiss(self, caller: Connection) -> None:
-        del self._waiters[caller.sock.fileno()]
-        self._loop.off(caller.sock.fileno())
-        caller.sock.close()
 
     # Endings
 
