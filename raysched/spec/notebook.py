@@ -106,7 +106,9 @@ def _metadata(found: Any, path: Path) -> dict[str, Any]:
             )
     # The version of Python that an editor had is no part of the notebook.
     named = {key: kernel[key] for key in _KERNEL if isinstance(kernel.get(key), str)}
-    return {"kernelspec": named, "language_info": {"name": "python"}}
+    # A notebook need not name its kernel; nbformat takes none that is named in part.
+    whole = {"name": "python3", "display_name": "Python 3", **named}
+    return {"kernelspec": whole, "language_info": {"name": "python"}}
 
 
 def _cells(found: Any, path: Path) -> Iterator[dict[str, Any]]:

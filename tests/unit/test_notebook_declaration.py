@@ -257,6 +257,12 @@ def test_without_parameters_nothing_is_injected(declare):
     assert len(run_of(declare(PARAMETERS, code("region"))).cells) == 2
 
 
+@pytest.mark.parametrize("kernelspec", [{}, {"name": "python3"}, {"display_name": "Py"}, None])
+def test_a_notebook_that_names_no_kernel_or_half_of_one_runs_as_well(tmp_path, kernelspec):
+    job = rs.notebook(write(tmp_path / "n.ipynb", code("1"), kernelspec=kernelspec))
+    assert run_of(job).cells[0].source == "1"
+
+
 HOSTILE = [
     "'; import os; os.system('id') #",
     '"""',
