@@ -78,10 +78,11 @@ def write_files(laptop, config):
     (laptop.home / "cluster.yaml").write_text(yaml.safe_dump(dict(config)))
 
 
-# `ray stop` that breaks off, as it does where a process ends just as it is about to be killed.
+# `ray stop` that breaks off before it comes to the GCS, as it does where a process ends just
+# as it would be killed.
 BREAKS_OFF = """
     #!/bin/sh
-    [ "$*" = stop ] && exit 1
+    if [ "$*" = stop ]; then pkill -x raylet; pkill -f monitor.py; exit 1; fi
     exec {ray} "$@"
 """
 
