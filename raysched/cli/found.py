@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from raysched.core.model import born
-from raysched.errors import Ambiguous, NotFound
+from raysched.core.model import born, one_of
+from raysched.errors import NotFound
 from raysched.show.text import plain_rows
 
 if TYPE_CHECKING:
@@ -31,20 +31,14 @@ def resolved(archive: Archive, prefix: str) -> str:
     """
     from raysched.spec.units import shown
 
-    found = archive.resolve(prefix)
-    if prefix in found or len(found) == 1:
-        return prefix if prefix in found else found[0]
-    if found:
-        raise Ambiguous(
-            f"{len(found)}{' or more' * (len(found) >= 10)} runs begin with {shown(prefix)}.",
-            why="among them " + ", ".join(found[:3]),
-            fix="add characters.",
+    meant = one_of(prefix, archive.resolve(prefix))
+    if meant is None:
+        raise NotFound(
+            f"there is no run {shown(prefix)}.",
+            why="the history has none that begins so.",
+            fix="see `raysched runs --since all`.",
         )
-    raise NotFound(
-        f"there is no run {shown(prefix)}.",
-        why="the history has none that begins so.",
-        fix="see `raysched runs --since all`.",
-    )
+    return meant
 
 
 def row_of(archive: Archive, run_id: str) -> dict[str, Any]:

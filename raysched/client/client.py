@@ -20,10 +20,10 @@ from raysched.client.explain import explained
 from raysched.client.run import Run, not_found
 from raysched.core.backfill import MAX_ACTIVE, Reprocess
 from raysched.core.capacity import demand_of
-from raysched.core.model import born
+from raysched.core.model import born, one_of
 from raysched.core.records import with_instants
 from raysched.engine import messages
-from raysched.errors import Ambiguous, ClusterError, InvalidParameter
+from raysched.errors import ClusterError, InvalidParameter
 from raysched.show.text import plain, plain_rows
 from raysched.spec.declared import DeclaredJob
 from raysched.spec.units import Duration, Instant, ago, duration, instant, shown
@@ -250,17 +250,10 @@ class Client:
         found = {row["run_id"] for row in self._unfinished(run_id)}
         if run_id not in found:
             found |= set(self.archive.resolve(run_id))
-        if run_id in found:
-            return Run(self, run_id)
-        if len(found) > 1:
-            raise Ambiguous(
-                f"{len(found)} runs begin with {shown(run_id)}.",
-                why="among them " + ", ".join(sorted(found)[:3]),
-                fix="add characters.",
-            )
-        if not found:
+        meant = one_of(run_id, sorted(found))
+        if meant is None:
             raise not_found(run_id)
-        return Run(self, found.pop())
+        return Run(self, meant)
 
     def runs(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,7 +17,8 @@ from typing import Any
 from raysched.core.causes import Cause
 from raysched.core.pickling import by_fields
 from raysched.core.states import Event, State
-from raysched.spec.units import from_us, iso, to_us
+from raysched.errors import Ambiguous
+from raysched.spec.units import from_us, iso, shown, to_us
 
 
 class Decision(StrEnum):
@@ -188,6 +189,28 @@ def born(run_id: str) -> datetime | None:
     match = re.search(r"@(\d{4}-\d\d-\d\d)T", run_id)
     # A day earlier, for an id may carry the clock of the machine that triggered it.
     return datetime.fromisoformat(f"{match[1]}T00:00Z") - timedelta(days=1) if match else None
+
+
+MOST_RESOLVED = 10
+"""How many ids a prefix is resolved to: enough to say that it fits several."""
+
+
+def one_of(prefix: str, ids: Sequence[str]) -> str | None:
+    """Return which of the ids that begin with a prefix is meant; None if there are none.
+
+    Raises:
+        Ambiguous: several begin so, and none is the prefix itself.
+    """
+    if prefix in ids:
+        return prefix
+    if len(ids) > 1:
+        more = " or more" if len(ids) >= MOST_RESOLVED else ""
+        raise Ambiguous(
+            f"{len(ids)}{more} runs begin with {shown(prefix)}.",
+            why="among them " + ", ".join(ids[:3]),
+            fix="add characters.",
+        )
+    return ids[0] if ids else None
 
 
 _INSTANTS = {"created_at", "queued_at", "slot", "started_at", "attempt_started_at", "retry_at"}

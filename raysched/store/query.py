@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pyarrow import dataset as ds
 from sqlalchemy import Connection, select, union_all
 
+from raysched.core.model import MOST_RESOLVED
 from raysched.errors import StoreError
 from raysched.store import layout, parquet, reader, stream
 from raysched.store.consulting import consult
@@ -31,7 +32,6 @@ from raysched.store.tables import outbox, runs
 if TYPE_CHECKING:
     import pandas as pd
 
-_MOST = 10  # ids that a prefix is resolved to
 _DAYS = 31  # folders that are searched for them
 _TRIES = 10  # each more means that somebody changed the files meanwhile
 _INSTANT = re.compile(r"@(\d{4}-\d{2}-\d{2})")
@@ -128,14 +128,14 @@ def resolve(home: str | Path | Home, prefix: str, *, state_url: str | None = Non
     # As in `_pending`, the database first.
     ids = dict.fromkeys(consult(found, state_url, lambda c: _unsealed_ids(c, prefix)) or [])
     for day in _days(found, prefix):
-        if len(ids) >= _MOST:
+        if len(ids) >= MOST_RESOLVED:
             break
         ids |= dict.fromkeys(_sealed_ids(found, day, prefix))
-    if len(ids) >= _MOST and prefix not in ids:
+    if len(ids) >= MOST_RESOLVED and prefix not in ids:
         # A whole id begins those of the others of its request, which have filled the list.
         whole = any(_sealed_ids(found, day, prefix, whole=True) for day in _days(found, prefix))
         ids = {prefix: None, **ids} if whole else ids
-    return list(islice(ids, _MOST))
+    return list(islice(ids, MOST_RESOLVED))
 
 
 def _is(row: dict[str, Any], column: str, names: Names | None) -> bool:
@@ -149,7 +149,7 @@ def _unsealed_ids(connection: Connection, prefix: str) -> list[str]:
         select(live).where(live >= prefix, live < _end(prefix)),
         select(over).where(over >= prefix, over < _end(prefix), outbox.c.dataset == "runs"),
     )
-    return list(connection.execute(found.order_by("run_id").limit(_MOST)).scalars())
+    return list(connection.execute(found.order_by("run_id").limit(MOST_RESOLVED)).scalars())
 
 
 def _end(prefix: str) -> str:
@@ -186,7 +186,7 @@ def _sealed_ids(home: Home, day: date, prefix: str, *, whole: bool = False) -> l
                 files = ds.dataset(
                     paths, schema=schema, format=parquet.VERIFIED, filesystem=home.fs
                 )
-                return list(files.head(_MOST, filter=wanted).column("run_id").to_pylist())
+                return list(files.head(MOST_RESOLVED, filter=wanted).column("run_id").to_pylist())
         except StoreError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
