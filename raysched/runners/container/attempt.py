@@ -7,6 +7,7 @@ own code or by a reason that the room had first, and stays until `close`.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -37,6 +38,8 @@ from raysched.runners.words import Line
 from raysched.spec.container import Pull
 
 _LATE_OOM_S = (0.05, 0.1, 0.2)
+
+_log = logging.getLogger(__name__)
 
 
 class ContainerAttempt:
@@ -78,7 +81,18 @@ class ContainerAttempt:
                 self._output.hand_over()
 
     def close(self, farewell: bytes) -> None:
-        """Leave a farewell that outlives this process, then remove all but it."""
+        """Leave a farewell that outlives this process, then remove all but it.
+
+        A disk that takes no farewell keeps nobody from telling the end: what stays is the reaper's.
+        """
+        try:
+            self._close(farewell)
+        except OSError as error:
+            _log.warning("%s: it is left to the reaper: %s", self._task.name, error)
+        finally:
+            self._room.leave()
+
+    def _close(self, farewell: bytes) -> None:
         if not self._room.entered:
             try:
                 self._room.enter(patience_s=0)
@@ -91,7 +105,6 @@ class ContainerAttempt:
             self._room.clear()
         if self._room.launched() is None:
             self._room.clear()  # nothing in it was ever used, whether or not there is an engine
-        self._room.leave()
 
     # One attempt
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from raysched.runners.container.frames import Message
@@ -149,10 +150,14 @@ class Output:
 
     def _keep(self, records: Sequence[bytes]) -> None:
         # What is past the cap is only certain at the end, and the engine has it until then.
-        if records and self._size <= self._limit:
-            data = b"".join(records)
-            os.write(self._file, data)
-            self._size += len(data)
+        if not records or self._size > self._limit:
+            return
+        data = b"".join(records)
+        written = 0
+        with suppress(OSError):
+            written = os.write(self._file, data)
+        # On a full disk nothing more: a new watcher asks the engine for the rest.
+        self._size = self._size + written if written == len(data) else self._limit + 1
 
     def _recall(self) -> int:
         """Take in what an earlier watcher kept, up to the record at which it was killed."""

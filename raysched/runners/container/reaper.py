@@ -74,11 +74,12 @@ class Reaper:
         from raysched.runners.container.engine import Engine
         from raysched.runners.container.faults import Away, Quiet, Refused
 
-        with suppress(AlreadyWatched, EngineUnavailable, Away, Quiet, Refused):
+        # Also a full disk, which may have room again the next time.
+        with suppress(AlreadyWatched, EngineUnavailable, Away, Quiet, Refused, OSError):
             room.enter(patience_s=0)
             try:
                 if room.farewell() is None:
-                    room.reap(f"nobody watched it for {self._grace_s:g} s; it was ended")
+                    self._condemn(room)
                     _say(f"{room.name}: nobody watches it; its container is stopped")
                 _end(Engine.here(), room)
                 room.clear()
@@ -86,6 +87,13 @@ class Reaper:
                     _say(f"{room.out}: only root can remove it")
             finally:
                 room.leave()
+
+    def _condemn(self, room: Room) -> None:
+        try:
+            room.reap(f"nobody watched it for {self._grace_s:g} s; it was ended")
+        except OSError:  # a full disk; what the container left may be what fills it
+            room.clear()
+            raise
 
     def _strays(self, now: float, seen: set[str]) -> int:
         """End containers whose room is gone or over; returns how many are left."""
@@ -114,7 +122,7 @@ def _prune(folder: Path) -> None:
     from raysched.runners.container.engine import Engine
     from raysched.runners.container.faults import Away, Quiet, Refused
 
-    with suppress(EngineUnavailable, Away, Quiet, Refused):
+    with suppress(EngineUnavailable, Away, Quiet, Refused, OSError):
         if pruning.due(folder, time.time()):
             for tag in pruning.prune(Engine.here(), folder, time.time()):
                 _say(f"{tag}: no job has used it for a day; it is removed")
@@ -165,7 +173,8 @@ def _try_lock(rooms: Path) -> int | None:
 
 
 def _say(text: str) -> None:
-    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)
+    with suppress(OSError):
+        print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", flush=True)
 
 
 def main(rooms: Path) -> None:
