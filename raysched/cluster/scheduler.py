@@ -30,6 +30,7 @@ from raysched.core.capacity import Cluster, Demand, Room, find_misfits
 from raysched.core.states import State
 from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
+from raysched.engine.lasting import lasting
 from raysched.engine.messages import Backfill, Explain, ListUnfinished, Message, Reports
 from raysched.errors import RayschedError, StoreError
 from raysched.store import beacon, leftovers, query, results, whereabouts
@@ -203,12 +204,13 @@ class Scheduler:
         ]
 
     def _make_engine(self) -> Engine:
-        return Engine(
-            clock=self._clock,
-            store=self._store,
-            launcher=self._launcher,
-            results=_Published(self._home),
-        )
+        with lasting():
+            return Engine(
+                clock=self._clock,
+                store=self._store,
+                launcher=self._launcher,
+                results=_Published(self._home),
+            )
 
     def _finished(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if self._waiters and self._loop:

@@ -67,12 +67,15 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What a scheduler starts from: every job, and every run that is not over."""
+    """What a scheduler starts from: every job, and every run that is not over.
+
+    `older` are the versions that these runs need and no job has any more.
+    """
 
     epoch: int
     jobs: Mapping[str, JobRecord]
     runs: Sequence[Run]
-    versions: Mapping[tuple[str, str], Version]
+    older: Mapping[tuple[str, str], Version]
 
 
 class Store(Protocol):

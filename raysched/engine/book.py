@@ -49,10 +49,10 @@ class Book:
         self.launcher: str | None = None  # the one that is attached
         self.launcher_state = LauncherState.STARTING
         self.jobs: dict[str, JobRecord] = dict(snapshot.jobs)
-        self.versions: dict[tuple[str, str], Version] = dict(snapshot.versions)
+        self.older: dict[tuple[str, str], Version] = dict(snapshot.older)  # than their jobs'
         self.runs: dict[str, Run] = {}
-        self.unfinished: dict[str, dict[str, None]] = defaultdict(dict)  # by the job
-        self.lines: dict[str, dict[str, None]] = defaultdict(dict)  # the same, by the line
+        self.unfinished: dict[str, dict[str, None]] = {}  # by the job
+        self.lines: dict[str, dict[str, None]] = {}  # the same, by the line
         self.live: dict[str, Live] = defaultdict(Live)
         self.alarms: Timetable[Alarm] = Timetable()
         self.dispatch = Dispatch(window)
@@ -64,8 +64,7 @@ class Book:
         self.refused: list[str] = []  # staged results that nobody will publish
         self.finished: list[Mapping[str, Any]] = []
         self._shapes: dict[tuple[str, str], Shape] = {}
-        for name, record in self.jobs.items():
-            self.dispatch.set_limit(name, record.current.spec.limit)
+        for name in self.jobs:
             self.reschedule(name)
         for run in sorted(snapshot.runs, key=_age):
             self._index(run)
@@ -88,19 +87,22 @@ class Book:
     def put_job(self, record: JobRecord) -> None:
         """Keep a new or changed job."""
         name = record.current.spec.name
+        self._supersede(name, record.current)
         self.touched += 1
         self.jobs[name] = self.changes.jobs[name] = record
+        if name in self.lines:
+            self.dispatch.set_limit(name, record.current.spec.limit)
         self.reschedule(name)
 
     def put_version(self, version: Version, code: bytes) -> None:
-        """Keep a version of a job, and its code."""
-        self.versions[version.spec.name, version.version] = version
+        """Keep a version of a job, which it is about to have, and its code."""
         self.touched += 1
         self.changes.versions[version.spec.name, version.version] = version
         self.changes.code[version.code_hash] = code
 
     def drop_job(self, name: str) -> None:
         """Forget a job; versions stay as long as runs of theirs are unfinished."""
+        self._supersede(name, None)
         del self.jobs[name]
         self.touched += 1
         self.changes.jobs[name] = None
@@ -132,17 +134,14 @@ class Book:
         """Forget a run that is finished; its row is in the changes."""
         self.live.pop(run.key, None)
         del self.runs[run.run_id]
-        del self.unfinished[run.job][run.run_id]
+        _leave(self.unfinished, run.job, run.run_id)
         self.touched += 1
         self.changes.runs[run.run_id] = None
         for alarm in ("retry", "queue", "stop"):
             self.alarms.drop((alarm, run.run_id))
         self.dispatch.ended(run.run_id, run.line_name)
-        line = self.lines[run.line_name]
-        del line[run.run_id]
-        if run.line is not None and not line:
-            del self.lines[run.line.name]
-            self.dispatch.drop_line(run.line.name)
+        if _leave(self.lines, run.line_name, run.run_id):
+            self.dispatch.drop_line(run.line_name)
 
     def record(self, dataset: str, row: Mapping[str, Any]) -> None:
         """Add a finished row of history."""
@@ -155,14 +154,17 @@ class Book:
 
     def version_of(self, run: Run) -> Version:
         """Return the version that a run is pinned to."""
-        return self.versions[run.job, run.version]
+        record = self.jobs.get(run.job)
+        if record is not None and record.current.version == run.version:
+            return record.current
+        return self.older[run.job, run.version]
 
     def shape_of(self, run: Run) -> Shape:
         """Return what Ray must provide for a run."""
         key = (run.job, run.version)
         shape = self._shapes.get(key)
         if shape is None:
-            shape = self._shapes[key] = _shape(self.versions[key].spec)
+            shape = self._shapes[key] = _shape(self.version_of(run).spec)
         return shape
 
     def take_changes(self) -> Changes:
@@ -172,11 +174,33 @@ class Book:
 
     def _index(self, run: Run) -> Run:
         self.runs[run.run_id] = run
-        self.unfinished[run.job][run.run_id] = None
+        self.unfinished.setdefault(run.job, {})[run.run_id] = None
+        if run.line_name not in self.lines:
+            self.lines[run.line_name] = {}
+            self.dispatch.set_limit(run.line_name, self._limit(run))
         self.lines[run.line_name][run.run_id] = None
-        if run.line is not None:
-            self.dispatch.set_limit(run.line.name, run.line.limit)
         return run
+
+    def _supersede(self, name: str, by: Version | None) -> None:
+        """Keep the version that a job loses, if it has one, for its unfinished runs."""
+        if name in self.jobs and name in self.unfinished:
+            version = self.jobs[name].current
+            if version is not by:
+                self.older[name, version.version] = version
+
+    def _limit(self, run: Run) -> int | None:
+        if run.line is not None:
+            return run.line.limit
+        return self.jobs[run.job].current.spec.limit if run.job in self.jobs else 1
+
+
+def _leave(groups: dict[str, dict[str, None]], name: str, run_id: str) -> bool:
+    """Take a run out of its group; return whether it was the last, and the group is gone."""
+    del groups[name][run_id]
+    if groups[name]:
+        return False
+    del groups[name]
+    return True
 
 
 def _age(run: Run) -> tuple[datetime, datetime, str]:

@@ -85,7 +85,6 @@ def _deploy(book: Book, deployment: Deployment, now: datetime) -> dict[str, Any]
     assert done.after
     if done.action is not Action.UNCHANGED:
         book.put_version(done.after.current, deployment.code)
-        book.dispatch.set_limit(spec.name, spec.limit)
         book.put_job(done.after)
     return {
         "job": spec.name,

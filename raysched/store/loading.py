@@ -5,13 +5,13 @@ Law: reads only, on a connection that the caller opened.
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, tuple_, union
+from sqlalchemy import Connection, Select, except_, select, tuple_
 
 from raysched.core.model import Run, run_from_json
 from raysched.core.ports import JobRecord, Snapshot, Version
@@ -60,14 +60,12 @@ def snapshot(connection: Connection, epoch: int) -> Snapshot:
         StoreError: a document is not one that this raysched can read.
     """
     try:
-        with _no_collection():
-            found = _versions(connection)
-            return Snapshot(
-                epoch=epoch,
-                jobs=_jobs(connection, found),
-                runs=unfinished(connection),
-                versions=found,
-            )
+        return Snapshot(
+            epoch=epoch,
+            jobs=_jobs(connection),
+            runs=unfinished(connection),
+            older=_older(connection),
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             "the state database holds what this raysched cannot read.",
@@ -76,33 +74,51 @@ def snapshot(connection: Connection, epoch: int) -> Snapshot:
         ) from error
 
 
-def _versions(connection: Connection) -> dict[tuple[str, str], Version]:
-    """The versions that jobs and unfinished runs need."""
-    needed = union(select(jobs.c.name, jobs.c.version), select(runs.c.job, runs.c.version))
-    query = select(versions.c.job, versions.c.version, versions.c.code_hash, versions.c.spec)
-    query = query.where(tuple_(versions.c.job, versions.c.version).in_(needed))
-    rows = connection.execute(query).all()
-    return {
-        (job, version): Version(spec=spec_from_json(doc), code_hash=code_hash, version=version)
-        for (job, version, code_hash, _), doc in zip(
-            rows, parsed([row[3] for row in rows]), strict=True
-        )
-    }
-
-
-def _jobs(connection: Connection, found: Mapping[tuple[str, str], Version]) -> dict[str, JobRecord]:
-    return {
-        name: JobRecord(
-            current=found[name, version],
-            deployed_at=from_us(deployed),
-            decided=from_us(decided),
-            last_end=from_us(last_end),
+def _jobs(connection: Connection) -> dict[str, JobRecord]:
+    query = select(
+        versions.c.spec,
+        versions.c.version,
+        versions.c.code_hash,
+        jobs.c.deployed_us,
+        jobs.c.decided_us,
+        jobs.c.last_end_us,
+        jobs.c.pause,
+    ).join(jobs, (versions.c.job == jobs.c.name) & (versions.c.version == jobs.c.version))
+    instant = lru_cache(maxsize=1_024)(from_us)  # jobs that were deployed together share some
+    found = {}
+    for spec, version, code_hash, deployed, decided, last_end, pause in _with_docs(
+        connection, query
+    ):
+        current = _version(spec, version, code_hash)
+        found[current.spec.name] = JobRecord(
+            current=current,
+            deployed_at=instant(deployed),
+            decided=instant(decided),
+            last_end=instant(last_end),
             pause=None if pause is None else json.loads(pause),
         )
-        for name, version, deployed, decided, last_end, pause in connection.execute(
-            select(jobs)
-        ).all()
-    }
+    return found
+
+
+def _older(connection: Connection) -> dict[tuple[str, str], Version]:
+    """The versions that unfinished runs need, and no job has any more."""
+    needed = except_(select(runs.c.job, runs.c.version), select(jobs.c.name, jobs.c.version))
+    query = select(versions.c.spec, versions.c.version, versions.c.code_hash)
+    query = query.where(tuple_(versions.c.job, versions.c.version).in_(needed))
+    found = [_version(*row) for row in _with_docs(connection, query)]
+    return {(each.spec.name, each.version): each for each in found}
+
+
+def _version(spec: Mapping[str, Any], version: str, code_hash: str) -> Version:
+    return Version(spec=spec_from_json(spec), code_hash=intern(code_hash), version=version)
+
+
+def _with_docs(connection: Connection, query: Select[Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query, the first column of each parsed: a few rows at a time."""
+    result = connection.execute(query.execution_options(yield_per=_TOGETHER))
+    for rows in result.partitions():
+        for row, doc in zip(rows, parsed([row[0] for row in rows]), strict=True):
+            yield doc, *row[1:]
 
 
 def unfinished(connection: Connection) -> tuple[Run, ...]:
@@ -122,15 +138,3 @@ def parsed(docs: Sequence[str]) -> Iterator[Any]:
     """Yield what documents hold, parsed many at a time: each name in them is made once then."""
     for first in range(0, len(docs), _TOGETHER):
         yield from json.loads(f"[{','.join(docs[first : first + _TOGETHER])}]")
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the cyclic collector off: of many new objects none is garbage, and it looks at all."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

@@ -42,8 +42,13 @@ class MemoryStore:
             epoch=self._epoch,
             jobs=dict(self.disk.jobs),
             runs=tuple(self.disk.runs.values()),
-            versions=dict(self.disk.versions),
+            older=self._older(),
         )
+
+    def _older(self) -> dict[tuple[str, str], Version]:
+        needed = {(run.job, run.version) for run in self.disk.runs.values()}
+        current = {(name, each.current.version) for name, each in self.disk.jobs.items()}
+        return {key: self.disk.versions[key] for key in needed - current}
 
     def commit(self, changes: Changes) -> None:
         """Apply changes, whole.

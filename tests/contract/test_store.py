@@ -159,7 +159,7 @@ def test_a_job_comes_back_with_every_field_of_its_spec(disk):
     opened(disk).commit(deployed(full))
     snapshot = disk.store().open()
     assert snapshot.jobs == {"full": record(full)}
-    assert snapshot.versions == {("full", full.version): full}
+    assert snapshot.older == {}
 
 
 def test_a_jobs_marks_and_its_pause_come_back_exactly(disk):
@@ -237,13 +237,13 @@ def test_a_redeploy_and_a_delete_keep_the_versions_that_unfinished_runs_need(dis
     store.commit(deployed(new))
     found = disk.store().open()
     assert found.jobs["tick"].current == new
-    assert found.versions["tick", old.version] == old
+    assert found.older == {("tick", old.version): old}
     store = opened(disk)
     store.commit(Changes(jobs={"tick": None}))
     found = disk.store().open()
     assert list(found.jobs) == ["other"]
-    assert found.versions["tick", old.version] == old
-    assert found.versions["other", other.version] == other
+    assert found.older == {("tick", old.version): old}
+    assert found.jobs["other"].current == other
 
 
 def test_code_comes_back_byte_by_byte_and_an_unknown_hash_is_not_found(disk):

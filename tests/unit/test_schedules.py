@@ -180,10 +180,10 @@ def test_the_first_and_the_last_slot_of_several_schedules_are_taken_together():
 @given(BOUNDED)
 def test_a_schedule_comes_back_from_json_as_itself(schedule):
     bound = schedule.bound_to("etl", "Asia/Tokyo")
-    assert schedule_from_json(bound.to_json()).bound_to("etl", "Asia/Tokyo") == bound
+    assert schedule_from_json(bound.to_json(), "etl", "Asia/Tokyo") == bound
     assert bound.describe().isprintable()
 
 
 def test_an_unknown_kind_of_schedule_is_refused():
     with pytest.raises(InvalidSchedule, match="lunar"):
-        schedule_from_json({"kind": "lunar"})
+        schedule_from_json({"kind": "lunar"}, "etl", "UTC")

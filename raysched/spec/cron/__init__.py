@@ -6,6 +6,6 @@ zone. Only the expansion of fields is croniter's: it fires twice in a fold, and 
 """
 
 from raysched.spec.cron.expression import CronExpression
-from raysched.spec.cron.grammar import ALIASES
+from raysched.spec.cron.grammar import ALIASES, is_hashed
 
-__all__ = ["ALIASES", "CronExpression"]
+__all__ = ["ALIASES", "CronExpression", "is_hashed"]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from raysched.spec.units import MICROSECOND, from_us, iso, spell, to_us
@@ -59,8 +60,13 @@ class Bounds:
 
 def bounds_from_json(data: Mapping[str, Any]) -> Bounds:
     """Return the bounds that `Bounds.to_json` wrote; the shift is the job's name's to give."""
+    return _bounds(data.get("start_us"), data.get("end_us"), data.get("jitter_us", 0))
+
+
+@lru_cache(maxsize=4_096)
+def _bounds(start_us: int | None, end_us: int | None, jitter_us: int) -> Bounds:
     return Bounds(
-        start=None if data.get("start_us") is None else from_us(data["start_us"]),
-        end=None if data.get("end_us") is None else from_us(data["end_us"]),
-        jitter=data.get("jitter_us", 0) * MICROSECOND,
+        start=None if start_us is None else from_us(start_us),
+        end=None if end_us is None else from_us(end_us),
+        jitter=jitter_us * MICROSECOND,
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from raysched.errors import InvalidSchedule
-from raysched.spec.cron import CronExpression
+from raysched.spec.cron import CronExpression, is_hashed
 from raysched.spec.schedules.bounds import Bounds, bounds_from_json
 from raysched.spec.units import EPOCH, MICROSECOND, from_us, iso, shown, spell, to_us
 
@@ -212,8 +213,8 @@ def last_slot(each: Iterable[Schedule], until: datetime, last_end: datetime) -> 
     )
 
 
-def schedule_from_json(data: Mapping[str, Any]) -> Schedule:
-    """Return the schedule that `to_json` wrote; it is bound to its job by the caller.
+def schedule_from_json(data: Mapping[str, Any], name: str, zone: str) -> Schedule:
+    """Return the schedule that `to_json` wrote, bound to the job `name` in `zone`.
 
     Raises:
         InvalidSchedule: of a kind that this raysched does not know.
@@ -221,13 +222,26 @@ def schedule_from_json(data: Mapping[str, Any]) -> Schedule:
     bounds = bounds_from_json(data)
     match data["kind"]:
         case "cron":
-            parsed = CronExpression.parse(data["expression"], seconds=data["seconds"], name="job")
-            return Cron(expression=parsed, zone=data["zone"], bounds=bounds)
+            text = data["expression"]
+            seed = name if bounds.jitter or is_hashed(text) else ""
+            return _cron(text, data["seconds"], data["zone"] or zone, bounds, seed)
         case "every":
-            return Every(period=data["period_us"] * MICROSECOND, bounds=bounds)
+            return _every(data["period_us"], bounds, name if bounds.jitter else "")
         case "after_end":
             return AfterEnd(delay=data["delay_us"] * MICROSECOND, bounds=bounds)
         case "at":
             return At(moment=from_us(data["moment_us"]))
         case kind:
             raise InvalidSchedule(f"schedule kind {shown(kind)} is unknown.")
+
+
+# Of very many jobs most have a schedule that others have too: it is made, and kept, once.
+@lru_cache(maxsize=4_096)
+def _cron(text: str, seconds: bool, zone: str, bounds: Bounds, name: str) -> Cron:
+    expression = CronExpression.parse(text, seconds=seconds, name=name)
+    return Cron(expression=expression, zone=zone, bounds=bounds.bound_to(name))
+
+
+@lru_cache(maxsize=4_096)
+def _every(period_us: int, bounds: Bounds, name: str) -> Every:
+    return Every(period=period_us * MICROSECOND, bounds=bounds.bound_to(name))
