@@ -18,6 +18,7 @@ from raysched.spec.declared import look_for
 from raysched.spec.options import variables
 from raysched.spec.units import shown, shown_path
 
+_MOST_ARGUMENTS = 128 * 1024
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 
 
@@ -58,17 +59,23 @@ def build(*, dockerfile: Any, args: Any, target: Any) -> Build:
 
     Raises:
         DeclarationError: a Dockerfile outside the context, names or values that no build
-            takes.
+            takes, or over 128 KiB of them.
     """
+    given = variables(args, "build_args")
+    total = sum(len(f"{name}={value}".encode()) for name, value in given.items())
+    if total > _MOST_ARGUMENTS:
+        raise DeclarationError(
+            f"build_args has {total:,} bytes.",
+            why=f"{_MOST_ARGUMENTS:,} is the most: the engine is given them in one line.",
+            fix="COPY a file in place of it.",
+        )
     if target is not None and not (type(target) is str and _STAGE.fullmatch(target)):
         raise DeclarationError(
             f"target={shown(target)} is refused.",
             why="a stage has a name of letters, digits, '_', '.' and '-'.",
             fix='write for example target="runtime".',
         )
-    return Build(
-        dockerfile=_dockerfile(dockerfile), args=variables(args, "build_args"), target=target
-    )
+    return Build(dockerfile=_dockerfile(dockerfile), args=given, target=target)
 
 
 def _dockerfile(value: object) -> str:

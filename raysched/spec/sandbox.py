@@ -16,6 +16,7 @@ from raysched.spec.parameters import encodable
 from raysched.spec.units import Duration, duration, shown, size
 
 _MOST_ARGUMENTS = 128 * 1024
+_LARGEST_ENV = 1024 * 1024
 _LARGEST_ID = 2**31 - 1
 _SHORTEST_GRACE, _LONGEST_GRACE = timedelta(seconds=1), timedelta(minutes=10)
 _SMALLEST_SHM = 4096  # a page
@@ -90,9 +91,17 @@ def check_env(env: dict[str, str]) -> None:
     Raises:
         DeclarationError: `LD_*`, which make the loader run other code than the image's,
             `DOCKER_*`, which steer the engine's clients, `NVIDIA_VISIBLE_DEVICES`, which
-            names GPUs that Ray did not grant, or a variable over 128 KiB.
+            names GPUs that Ray did not grant, a variable over 128 KiB, or over 1 MiB in all.
     """
-    for name, value in variables(env, "env", reserved=_HOSTILE).items():
+    found = variables(env, "env", reserved=_HOSTILE)
+    total = sum(len(f"{name}={value}".encode()) + 1 for name, value in found.items())
+    if total > _LARGEST_ENV:
+        raise DeclarationError(
+            f"env has {total:,} bytes.",
+            why=f"{_LARGEST_ENV:,} is the most: Linux takes 2 MiB of variables and arguments.",
+            fix="mount a file in place of it.",
+        )
+    for name, value in found.items():
         if len(f"{name}={value}".encode()) >= _MOST_ARGUMENTS:
             raise DeclarationError(
                 f"env has {shown(name)} of over {_MOST_ARGUMENTS:,} bytes.",

@@ -22,7 +22,10 @@ from raysched.runners.container.faults import Refused
 from raysched.runners.container.task import Task
 
 # What the engine calls an error of its own, and is one of the job's.
-_OF_THE_JOB = re.compile("unable to find (user|group)|could not select device driver|not found")
+_OF_THE_JOB = re.compile(
+    "unable to find (user|group)|could not select device driver|not found|not a directory"
+    "|read-only file system"
+)
 
 
 def doubt(exit_code: int, seen: Seen, *, trusted: bool) -> ContainerError | None:

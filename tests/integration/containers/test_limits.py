@@ -76,6 +76,7 @@ def test_a_container_without_a_network_has_none(ran):
         ({"user": "nobodyhere"}, "unable to find user nobodyhere"),
         ({"gpu_ids": ("0",)}, "could not select device driver"),
         ({"params": {"a": "x" * 200_000}}, "RAYSCHED_PARAMS is too long"),
+        ({"workdir": "/etc/passwd"}, "/etc/passwd is not a directory"),
     ],
 )
 def test_what_the_node_cannot_give_is_the_job_s_fault_and_no_loss(ran, asked, why):
