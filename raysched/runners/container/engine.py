@@ -39,7 +39,7 @@ class Engine:
         self._client = client
         self.socket_path = socket_path
         self._root = f"{client.base_url}/v{client.api_version}"
-        self._digests: dict[str, str] = {}
+        self._digests: dict[tuple[str, str], str] = {}
         self._launched_by: tuple[str | None, Witness] | None = None
         self.cpus = int(self.info()["NCPU"])
 
@@ -166,15 +166,15 @@ class Engine:
 
     def digest(self, image_id: str, reference: str) -> str:
         """Return by which digest a registry knows an image, or else its id."""
-        if image_id not in self._digests:
+        name = docker.utils.parse_repository_tag(reference)[0]
+        if (image_id, name) not in self._digests:
             try:
                 known = self.image(image_id).get("RepoDigests") or []
             except (Absent, Refused, Away, Quiet):
                 return image_id
-            name = docker.utils.parse_repository_tag(reference)[0]
             known.sort(key=lambda digest: digest.partition("@")[0] != name)
-            self._digests[image_id] = known[0] if known else image_id
-        return self._digests[image_id]
+            self._digests[image_id, name] = known[0] if known else image_id
+        return self._digests[image_id, name]
 
     # The engine itself
 

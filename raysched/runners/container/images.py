@@ -73,7 +73,7 @@ def fetch(
             fix="load it there, or declare pull='missing'.",
         )
     with _alone(locks, image, output, ended) as waited:
-        if (waited or container.build) and container.pull is not Pull.ALWAYS:
+        if container.build or (waited and container.pull is not Pull.ALWAYS):
             with suppress(Absent):
                 engine.image(image)
                 return

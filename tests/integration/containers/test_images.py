@@ -78,15 +78,18 @@ def test_the_same_content_is_built_once_however_many_ask(watcher, context, key, 
     assert image
 
 
-def test_who_waits_for_a_build_is_told_so(attempt, background, context, key):
+@pytest.mark.parametrize("pull", Pull)
+def test_who_waits_for_a_build_is_told_so(attempt, background, context, key, pull):
     files = context(Dockerfile=f"{FROM}RUN sleep 2; echo {key}\n")
-    first, second = (attempt("true", build=Build(), context=files) for _ in range(2))
+    first, second = (attempt("true", build=Build(), context=files, pull=pull) for _ in range(2))
     one = background(first.run)
     seen = []
     until(lambda: seen.extend(first.tail()) or any("Running in" in line.text for line in seen))
     assert second.run().exit_code == 0
     assert one.result().exit_code == 0
-    assert any("waiting for another attempt" in line.text for line in second.tail())
+    said = [line.text for line in second.tail()]
+    assert any("waiting for another attempt" in text for text in said)
+    assert not any("Step 1/" in text for text in said)
 
 
 def test_a_build_that_fails_says_why_and_leaves_nothing(ran, context, key, engine):

@@ -63,6 +63,16 @@ def test_a_missing_image_is_pulled_once_and_recorded_by_its_digest(ran, registry
     assert again.image == first.image
 
 
+def test_one_image_of_two_names_is_recorded_by_the_one_that_a_job_asks_for(
+    ran, registry, engine, key, image
+):
+    other = f"{registry.address}/{key}-other"
+    assert ran("true", image=image)[0].image.startswith(f"{registry.address}/{key}@")
+    engine.tag(image, other, "1")
+    assert "digest: sha256:" in engine.push(other, "1")
+    assert ran("true", image=f"{other}:1")[0].image.startswith(f"{other}@")
+
+
 def test_a_pull_of_always_runs_what_the_tag_stands_for_now(ran, registry, engine, key):
     image = f"{registry.address}/{key}:1"
     for word in ("old", "new"):
