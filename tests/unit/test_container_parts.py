@@ -160,6 +160,20 @@ def test_an_image_is_superseded_once_it_is_no_job_s_last_and_unused_for_a_day():
     assert superseded([], day) == set()
 
 
+def test_a_huge_row_group_is_read_little_by_little(tmp_path):
+    rows = 200_000
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), ["x" * 2_000])
+    pq.write_table(pa.table({"x": text}), tmp_path / "a", row_group_size=rows, store_schema=False)
+    before = pa.total_allocated_bytes()
+    reader = results.table([tmp_path / "a"])
+    most = seen = 0
+    for batch in reader:
+        seen += batch.num_rows
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert seen == rows
+    assert most < rows * 2_000 // 4
+
+
 def test_result_files_of_different_columns_are_refused_as_one_would_lose_its_own(tmp_path):
     def table(name, **columns):
         pq.write_table(pa.table(columns), tmp_path / name)

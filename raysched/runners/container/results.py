@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyarrow import ArrowException, RecordBatchReader, dataset, parquet
+from pyarrow import ArrowException, RecordBatch, RecordBatchReader, parquet
 
 from raysched.errors import UnsupportedResult
+
+_BATCH_ROWS = 16 * 1024
+_BUFFER_BYTES = 1024 * 1024
 
 
 def table(files: Sequence[Path]) -> RecordBatchReader:
@@ -19,8 +22,15 @@ def table(files: Sequence[Path]) -> RecordBatchReader:
             reading them together would leave out.
     """
     schema = _schema(files)
-    found = dataset.dataset([str(file) for file in files], schema=schema, format="parquet")
-    return found.scanner().to_reader()
+    return RecordBatchReader.from_batches(schema, _batches(files, schema))
+
+
+def _batches(files: Sequence[Path], schema: Any) -> Iterator[RecordBatch]:
+    """Yield what the files hold, little by little, however large their row groups are."""
+    for file in files:
+        with parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES) as found:
+            for batch in found.iter_batches(_BATCH_ROWS):
+                yield RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def _schema(files: Sequence[Path]) -> Any:
