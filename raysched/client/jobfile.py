@@ -39,7 +39,7 @@ def read(file: Path) -> ContainerJob:
         DeclarationError: an option that cannot be meant.
         TOMLDecodeError: no TOML.
     """
-    declared = tomllib.loads(file.read_bytes().decode())
+    declared = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     folder = file.resolve().parent
     declared.setdefault("name", folder.name)
     if not {"image", "build"} & declared.keys() and (folder / "Dockerfile").is_file():
@@ -91,12 +91,13 @@ def line_of(file: Path, error: BaseException) -> int | None:
     if not isinstance(error, RayschedError):
         return None
     # An error names the option first, or quotes a key that does not exist.
-    first, quoted = re.findall(r"\w+", error.what)[:1], re.findall(r"'(\w+)'", error.what)
+    first = re.findall(r"(?:job )?(\w+)", error.what)[:1]  # of a name the error says "job name"
+    quoted = re.findall(r"'(\w+)'", error.what)
     words = quoted + first if " has no " in error.what else first
     words += ["schedule"] if isinstance(error, InvalidSchedule) else []
     lines = file.read_text(errors="replace").splitlines()
     for word in words:
-        key = re.compile(rf"""\s*\[*\s*["']?{word}["']?\s*[\].=]|.*[{{,]\s*{word}\s*=""")
+        key = re.compile(rf"""\s*\[*\s*["']?{word}s?["']?\s*[\].=]|.*[{{,]\s*{word}\s*=""")
         for number, line in enumerate(lines, start=1):
             if key.match(line):
                 return number

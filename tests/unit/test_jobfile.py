@@ -45,6 +45,11 @@ def test_a_folder_with_an_empty_job_file_builds_itself_under_its_name(root):
     assert only(folder / "job.toml").spec == only(folder).spec == job.spec
 
 
+def test_a_job_file_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_does(root):
+    write(root, "w", b'\xef\xbb\xbfimage = "a"\r\nmemory = "8MiB"\r\n')
+    assert only(root).spec.resources.memory_bytes == 8 * 2**20
+
+
 def test_a_job_file_says_all_that_python_can(root, monkeypatch):
     monkeypatch.chdir("/")
     write(
@@ -149,7 +154,8 @@ BROKEN = [
     ('image = "a"\nparams = {day = 2027-01-01}\n', 2, "is of type 'date'"),
     ('image = "a"\nbuild = "."\n', None, "both image and build"),
     ('build = "nope"\n', 1, "is not a folder"),
-    ('name = "a b"\nimage = "a"\n', None, "job name 'a b' is refused"),
+    ('image = "a"\nname = "a b"\n', 2, "job name 'a b' is refused"),
+    ('image = "a"\ntags = ["a b"]\n', 2, "tag 'a b' is refused"),
 ]
 
 
