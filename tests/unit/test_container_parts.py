@@ -12,7 +12,9 @@ from container_task import make_task
 from raysched.errors import OptionRefused, UnsupportedResult
 from raysched.runners.container import options, pruning, results
 from raysched.runners.container.events import Seen, Witness, trusted
+from raysched.runners.container.faults import Away
 from raysched.runners.container.frames import Frames, Message, moment
+from raysched.runners.container.listener import Listener
 from raysched.runners.container.output import Output
 from raysched.runners.container.pruning import Use, superseded
 
@@ -94,6 +96,23 @@ def test_repeated_messages_are_known_and_equal_stamps_are_counted(tmp_path):
     output.resume()
     output.feed([*same, Message(SECOND * 100, 0, b"x\n"), Message(SECOND * 100 + 1, 0, b"y\n")])
     assert [text for _, _, text in read(output)] == ["x", "x", "x", "y"]
+
+
+def test_the_log_of_a_container_that_has_died_is_asked_for_once(tmp_path):
+    asked = []
+
+    class Gone:
+        def logs(self, container, since_ns, *, follow, quiet_s):
+            asked.append(follow)
+            raise Away("it has gone")
+
+    listener = Listener(Gone(), "etl", Output(tmp_path / "log", 100_000))
+    listener.start()
+    listener.rest()
+    listener.join(5)
+    assert asked == []
+    listener.finish()
+    assert asked == [False]
 
 
 def test_a_new_watcher_goes_on_after_the_last_whole_line(tmp_path):

@@ -133,6 +133,7 @@ class ContainerAttempt:
                 self._task,
                 since=launched["since"],
                 started_ns=self._started_ns,
+                on_death=listener.rest,
             )
             seen, complete, state = watch.to_the_end()
         finally:

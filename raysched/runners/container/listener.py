@@ -36,8 +36,12 @@ class Listener(threading.Thread):
             self._over.wait(_PAUSE_S if whole else pause)
             pause = min(1.0, pause * 2)
 
+    def rest(self) -> None:
+        """The container has died: follow it no more."""
+        self._over.set()
+
     def finish(self) -> None:
-        """The container is over: take in the rest of its log."""
+        """The container is over: take in what is left of its log."""
         self._over.set()
         self.join(_LAST_S)
         if self.is_alive():

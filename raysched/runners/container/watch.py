@@ -7,6 +7,7 @@ anew from the start, and the engine is asked for the state.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -36,11 +37,14 @@ class Watch:
         *,
         since: str,
         started_ns: int | None,
+        on_death: Callable[[], None],
     ) -> None:
+        """Watch a container for a task; `on_death` is called once its death is told."""
         self._engine, self._room, self._since = engine, room, since
         self._container, self._timeout_s = container, task.timeout_s
         self._grace_s = task.container.grace.total_seconds()
         self._seen = Seen(start_ns=started_ns)
+        self._on_death = on_death
         self._stopped_at: float | None = None
 
     def to_the_end(self) -> tuple[Seen, bool, dict[str, Any]]:
@@ -72,7 +76,10 @@ class Watch:
         try:
             for event in self._engine.events(self._container, self._since, quiet_s=quiet):
                 view, self._seen = view.after(event), self._seen.after(event)
-                if view.died or self._left() + _SLACK_S < quiet:
+                if view.died:
+                    self._on_death()
+                    break
+                if self._left() + _SLACK_S < quiet:
                     break
         except Quiet:
             pass
