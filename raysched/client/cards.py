@@ -48,6 +48,7 @@ def run_card(row: Row, now: datetime, *, lines: Sequence[str] = (), note: str = 
         "params": _json(row.get("params")),
         "metrics": ", ".join(f"{name} {value:,.15g}" for name, value in _metrics(row).items()),
         "result": _result(row),
+        "partial notebook": row.get("partial_path") or "",
         "node": row.get("node_ip") or "",
         "peak memory": size(row.get("peak_memory_bytes")),
     }

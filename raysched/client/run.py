@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from raysched.client.stage import cell
+from raysched.core.explain import to_open
 from raysched.core.states import State
 from raysched.errors import Conflict, NotFound, RayschedError, RunFailed, WaitTimeout
 from raysched.show.text import harmless, plain_rows
@@ -107,7 +108,8 @@ class Run:
 
         Raises:
             RunFailed: the run ended in another state than succeeded; the traceback of its
-                last attempt, if there is one, is shown with it as a note.
+                last attempt, if there is one, is shown with it as a note, and its
+                notebook as far as it came is named.
             WaitTimeout: it is still going.
             PackagesMissing: a notebook, where nbformat is not installed.
         """
@@ -126,7 +128,7 @@ class Run:
         error = RunFailed(
             f"run {self.id} is {row['status']}.",
             why=row["reason"] or row["error_message"],
-            fix=f"read its output with client.logs({self.id!r}).",
+            fix=f"{to_open(row)}read its output with client.logs({self.id!r}).",
         )
         try:
             attempts = plain_rows(self._client.attempts(self.id))

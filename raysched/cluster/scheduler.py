@@ -255,5 +255,10 @@ class _Published:
         results.publish(self._home, hidden, final)
         return final
 
+    def publish_partial(self, run_id: str, job: str, attempt: int, hidden: str) -> str:
+        final = results.partial_path(job, run_id, attempt)
+        results.publish(self._home, hidden, final)
+        return final
+
     def discard(self, hidden: str) -> None:
         results.discard(self._home, hidden)

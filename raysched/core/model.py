@@ -162,6 +162,7 @@ class Outcome:
     result_path: str | None = None
     image: str | None = None
     oom_killed: bool | None = None
+    partial_path: str | None = None
 
 
 def attempt_key(run_id: str, attempt: int) -> str:

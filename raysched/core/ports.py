@@ -138,13 +138,19 @@ class Launcher(Protocol):
 
 
 class Results(Protocol):
-    """Where the results of accepted attempts appear."""
+    """Where the files of accepted attempts appear."""
 
     def publish(self, run_id: str, job: str, hidden: str) -> str:
         """Make a worker's hidden result file visible, and return its path below home."""
 
+    def publish_partial(self, run_id: str, job: str, attempt: int, hidden: str) -> str:
+        """Make visible what an attempt leaves that has no result, and return its path below home.
+
+        Each attempt has a place of its own.
+        """
+
     def discard(self, hidden: str) -> None:
-        """Remove a hidden result file that no attempt will ever publish, if it is there.
+        """Remove a hidden file that no attempt will ever publish, if it is there.
 
         Raises:
             StoreError: it is no such file, or cannot be removed.

@@ -58,6 +58,7 @@ def run_row(run: Run, spec: JobSpec, outcome: Outcome | None = None) -> dict[str
         "tags": list(spec.tags),
         "oom_killed": end.oom_killed,
         "backfill": None if run.line is None else run.line.name,
+        "partial_path": end.partial_path,
     }
 
 
@@ -90,6 +91,7 @@ def attempt_row(
         "log_lines": run.log_lines,
         "image": outcome.image,
         "oom_killed": outcome.oom_killed,
+        "partial_path": outcome.partial_path,
     }
 
 

@@ -5,6 +5,7 @@ What a launcher tells of any but a run's current attempt is refused here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +19,8 @@ from raysched.core.states import Event, State, step
 from raysched.engine import runs
 from raysched.engine.book import Book
 from raysched.errors import RayschedError
+
+_logger = logging.getLogger(__name__)
 
 
 def launch(book: Book, run_id: str, launcher: str) -> None:
@@ -56,8 +59,8 @@ def hear(book: Book, report: Report, launcher: str, results: Results, now: datet
     run = book.runs.get(report.key.rpartition("#")[0])
     if run is None or run.key != report.key or run.launcher != launcher:
         if isinstance(report, Ended):
-            # Told again after it was accepted, it names a file that is not there any more.
-            _refuse(book, report.outcome)
+            # Told again after it was accepted, it names files that are not there any more.
+            _refuse(book, report.outcome.result_path, report.outcome.partial_path)
         return
     match report:
         case Started():
@@ -117,6 +120,7 @@ def _ended(book: Book, run: Run, outcome: Outcome, results: Results, now: dateti
     # No attempt ends after its end is told: a worker's clock may be ahead.
     finished_at = min(outcome.finished_at or now, now)
     outcome = _published(book, run, replace(outcome, finished_at=finished_at), results)
+    outcome = _left(book, run, outcome, results)
     started = run.attempt_started_at or outcome.started_at
     run = replace(
         run,
@@ -168,7 +172,7 @@ def _published(book: Book, run: Run, outcome: Outcome, results: Results) -> Outc
     publishing again is harmless.
     """
     if outcome.event is not Event.SUCCEED or run.stop:
-        _refuse(book, outcome)
+        _refuse(book, outcome.result_path)
         return replace(
             outcome, result_kind=None, result_json=None, result_rows=None, result_path=None
         )
@@ -177,7 +181,7 @@ def _published(book: Book, run: Run, outcome: Outcome, results: Results) -> Outc
     try:
         path = results.publish(run.run_id, run.job, outcome.result_path)
     except RayschedError as error:
-        _refuse(book, outcome)
+        _refuse(book, outcome.result_path)
         return replace(
             outcome,
             event=Event.FAIL,
@@ -189,10 +193,25 @@ def _published(book: Book, run: Run, outcome: Outcome, results: Results) -> Outc
     return replace(outcome, result_path=path)
 
 
-def _refuse(book: Book, outcome: Outcome) -> None:
-    """Have a staged result removed, once it is on record that nobody will publish it."""
-    if outcome.result_path is not None:
-        book.refused.append(outcome.result_path)
+def _left(book: Book, run: Run, outcome: Outcome, results: Results) -> Outcome:
+    """Make visible what an attempt without a result leaves, before its end is on record.
+
+    That it cannot be changes nothing of how the attempt ended.
+    """
+    if outcome.partial_path is None:
+        return outcome
+    path = None
+    try:
+        path = results.publish_partial(run.run_id, run.job, run.attempt, outcome.partial_path)
+    except RayschedError as error:
+        _logger.warning("%s", error)
+        _refuse(book, outcome.partial_path)
+    return replace(outcome, partial_path=path)
+
+
+def _refuse(book: Book, *hidden: str | None) -> None:
+    """Have staged files removed, once it is on record that nobody will publish them."""
+    book.refused.extend(each for each in hidden if each is not None)
 
 
 def adopt(

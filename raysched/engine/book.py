@@ -61,7 +61,7 @@ class Book:
         self.touched = 0  # how often something was changed, in this turn or an earlier one
         self.orders: list[Order] = []
         self.stops: list[StopOrder] = []
-        self.refused: list[str] = []  # staged results that nobody will publish
+        self.refused: list[str] = []  # staged files that nobody will publish
         self.finished: list[Mapping[str, Any]] = []
         self._shapes: dict[tuple[str, str], Shape] = {}
         for name in self.jobs:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysched.errors import RayschedError
 from raysched.runners.current import Current, set_current
 from raysched.spec.units import shown
+
+if TYPE_CHECKING:
+    from raysched.spec.notebook import ExecutedNotebook
 
 LONGEST_REASON = 300
 LONGEST_MESSAGE = 4_000
@@ -27,7 +30,7 @@ _environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a function did not return."""
+    """Why a function did not return; `notebook` is what it leaves, as far as it came."""
 
     reason: str
     error_type: str
@@ -35,6 +38,7 @@ class Failure:
     traceback: str
     error: BaseException
     exit_code: int | None = None
+    notebook: ExecutedNotebook | None = None
 
 
 class Failed(Exception):

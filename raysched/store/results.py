@@ -3,7 +3,8 @@
 Law: a value is judged by its real type, and only known types are ever asked
 anything. Whatever else a job returns is refused with an error that names the
 type and says what to return. A result's file is staged by the worker and
-published by the scheduler, which trusts no path that it is given.
+published by the scheduler, which trusts no path that it is given. So is what an
+attempt leaves that has no result: the notebook as far as it came.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from raysched.store import parquet
 from raysched.store.home import STAGING, Fill, Home, LocalHome, Staging, open_home, storing
 from raysched.store.returned import Result, classify, refusing
 
-RESULTS = "results"
+RESULTS, PARTIAL = "results", "partial"
 STAGED = f"{STAGING}/{RESULTS}"
 _PLAIN = re.compile(r"[A-Za-z0-9@.+_-]", re.ASCII)
 _LONGEST = 160  # bytes; a file name has 255, and the attempt and the suffix need theirs
@@ -39,7 +40,9 @@ _HIDDEN = re.compile(
     rf"\.[0-9a-f]{{32}}\.{_SUFFIX}\.tmp",
     re.ASCII,
 )
-_FINAL = re.compile(rf"{RESULTS}/(?P<job>{_PART})/(?P<run>{_PART})\.{_SUFFIX}", re.ASCII)
+_FINAL = re.compile(
+    rf"(?:{RESULTS}/{_PART}/{_PART}|{PARTIAL}/{_PART}/{_PART}#\d+)\.{_SUFFIX}", re.ASCII
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,12 @@ def published_path(job: str, run_id: str, hidden: str) -> str:
             "a result cannot be published.", why=f"{hidden[:300]!r} is no staged result."
         )
     return result_path(job, run_id, staged["suffix"])
+
+
+def partial_path(job: str, run_id: str, attempt: int) -> str:
+    """Where the notebook of an attempt that failed lies, relative to the home."""
+    # Not below a dataset or among results: plain readers would take it for Parquet.
+    return f"{PARTIAL}/{owned_by(job, run_id, attempt)}.{NOTEBOOK}"
 
 
 def owner(hidden: str) -> str | None:
@@ -169,19 +178,21 @@ def stage(
 
 
 def publish(home: str | Path | Home, hidden: str, final: str) -> None:
-    """In the scheduler, once the attempt is accepted: let readers see a staged result.
+    """In the scheduler, once the attempt is accepted: let readers see a staged file.
+
+    `final` is where the run's result goes, or where its attempt's notebook goes.
 
     Published already is fine, so that a crash in between may be repeated.
 
     Raises:
-        StoreError: the paths are not what `write_result` makes for one run, the
-            file is damaged, or it is in neither place.
+        StoreError: the paths are not two places of one attempt's file, the file is
+            damaged, or it is in neither place.
     """
-    source, target = _HIDDEN.fullmatch(hidden), _FINAL.fullmatch(final)
-    if not source or not target or source.group("job", "run", "suffix") != target.groups():
+    source = _HIDDEN.fullmatch(hidden)
+    if not source or final not in _places(source):
         raise StoreError(
             "a result cannot be published.",
-            why=f"{hidden[:300]!r} and {final[:300]!r} are not the two places of one run's result.",
+            why=f"{hidden[:300]!r} and {final[:300]!r} are not two places of one attempt's file.",
         )
     place = open_home(home)
     with storing(f"the result {final} cannot be published."):
@@ -199,6 +210,12 @@ def publish(home: str | Path | Home, hidden: str, final: str) -> None:
             # One damaged file would fail every scan of this job's results.
             parquet.footer(place, hidden)
         place.place(hidden, final)
+
+
+def _places(staged: re.Match[str]) -> tuple[str, str]:
+    """Where a staged file may go: as its run's result, or as what its attempt leaves."""
+    job, run, attempt, suffix = staged.group("job", "run", "attempt", "suffix")
+    return f"{RESULTS}/{job}/{run}.{suffix}", f"{PARTIAL}/{job}/{run}#{attempt}.{suffix}"
 
 
 def discard(home: str | Path | Home, hidden: str) -> None:

@@ -62,6 +62,7 @@ DATASETS: dict[str, pa.Schema] = {
         origin=_TEXT,  # the run that this one repeats
         oom_killed=pa.bool_(),  # whether a process of a container was killed for lack of memory
         backfill=_TEXT,  # what the runs of one backfill share
+        partial_path=_TEXT,  # the last attempt's
     ),
     "attempts": _schema(
         run_id=_TEXT,
@@ -88,6 +89,7 @@ DATASETS: dict[str, pa.Schema] = {
         log_lines=_INT,
         image=_TEXT,
         oom_killed=pa.bool_(),
+        partial_path=_TEXT,  # the notebook of a failed attempt, as far as it came
     ),
     "decisions": _schema(
         job=_TEXT,

@@ -13,13 +13,13 @@ from pyarrow import fs as pafs
 
 from raysched.store import layout, parquet
 from raysched.store.home import Home, open_home, storing
-from raysched.store.results import RESULTS
+from raysched.store.results import PARTIAL, RESULTS
 from raysched.store.schema import DATASETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the files of one dataset hold; `rows` of results are not counted."""
+    """What the files of one dataset hold; `rows` of what jobs leave are not counted."""
 
     dataset: str
     rows: int | None
@@ -30,13 +30,14 @@ class Summary:
 
 
 def summary(home: str | Path | Home) -> list[Summary]:
-    """Return what each dataset's files hold, the results at the end.
+    """Return what each dataset's files hold; results, and partial ones, at the end.
 
     Raises:
         StoreError: there is no such home, or a file is damaged.
     """
     found = open_home(home)
-    return [*(_dataset(found, name) for name in DATASETS), _results(found)]
+    left = (_left(found, folder) for folder in (RESULTS, PARTIAL))
+    return [*(_dataset(found, name) for name in DATASETS), *left]
 
 
 def _dataset(home: Home, name: str) -> Summary:
@@ -55,14 +56,14 @@ def _dataset(home: Home, name: str) -> Summary:
     )
 
 
-def _results(home: Home) -> Summary:
-    where = pafs.FileSelector(home.path(RESULTS), recursive=True, allow_not_found=True)
-    with storing(f"the results in {home.path(RESULTS)} cannot be listed."):
+def _left(home: Home, folder: str) -> Summary:
+    where = pafs.FileSelector(home.path(folder), recursive=True, allow_not_found=True)
+    with storing(f"the files in {home.path(folder)} cannot be listed."):
         infos = [
             info
             for info in home.fs.get_file_info(where)
-            if info.is_file and layout.is_data(info.base_name)
+            if info.is_file and info.base_name[0] not in "._"
         ]
     return Summary(
-        dataset=RESULTS, rows=None, files=len(infos), bytes=sum(info.size or 0 for info in infos)
+        dataset=folder, rows=None, files=len(infos), bytes=sum(info.size or 0 for info in infos)
     )

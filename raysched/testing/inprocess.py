@@ -79,8 +79,16 @@ class InProcess:
         results.publish(self.home, hidden, final)
         return final
 
+    def publish_partial(self, run_id: str, job: str, attempt: int, hidden: str) -> str:
+        """Make visible what an attempt leaves that has no result."""
+        from raysched.store import results
+
+        final = results.partial_path(job, run_id, attempt)
+        results.publish(self.home, hidden, final)
+        return final
+
     def discard(self, hidden: str) -> None:
-        """Remove a result that is not to become visible."""
+        """Remove a file that is not to become visible."""
         from raysched.store import results
 
         results.discard(self.home, hidden)

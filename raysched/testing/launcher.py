@@ -20,9 +20,9 @@ class Act:
     """What an attempt does: how long it waits for its start, how long it runs, how it ends.
 
     It writes `lines` lines, the first half of them told with its start, and leaves the
-    hidden file `result`, if it succeeds. Of an attempt that has really run, `outcome` is
-    what came of it and `log` what it wrote; when it starts and ends stays a matter of
-    the fake clock.
+    hidden file `result`, if it succeeds, or `partial`, if it fails. Of an attempt that has
+    really run, `outcome` is what came of it and `log` what it wrote; when it starts and
+    ends stays a matter of the fake clock.
     """
 
     wait: timedelta = timedelta(milliseconds=2)
@@ -31,6 +31,7 @@ class Act:
     reason: str = ""
     lines: int = 0
     result: str | None = None
+    partial: str | None = None
     outcome: Outcome | None = None
     log: Sequence[LogLine] = ()
 
@@ -182,7 +183,13 @@ class FakeLauncher:
     def _tell_end(self, key: str, act: Act, start: datetime, now: datetime) -> None:
         began = start <= now
         outcome = replace(
-            act.outcome or Outcome(event=act.event, reason=act.reason, result_path=act.result),
+            act.outcome
+            or Outcome(
+                event=act.event,
+                reason=act.reason,
+                result_path=act.result,
+                partial_path=act.partial if act.event is Event.FAIL else None,
+            ),
             started_at=start if began else None,
             finished_at=now,
             node_id="node",

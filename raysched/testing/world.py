@@ -31,6 +31,10 @@ class NoResults:
         """Return the path as it is."""
         return hidden
 
+    def publish_partial(self, run_id: str, job: str, attempt: int, hidden: str) -> str:
+        """Return the path as it is."""
+        return hidden
+
     def discard(self, hidden: str) -> None:
         """There is nothing to remove."""
 

@@ -15,6 +15,7 @@ from raysched.core.ports import Changes
 from raysched.core.records import run_row
 from raysched.core.states import State
 from raysched.errors import InputError, StoreError
+from raysched.spec.notebook import ExecutedNotebook
 from raysched.store import layout, query, reader, results, stream
 from raysched.store.archive import FileArchive, Question
 from raysched.store.desk import Desk
@@ -146,6 +147,14 @@ def test_a_result_is_read_as_it_was_written(home, archive):
         pd.testing.assert_frame_equal(results.read_result(here, path).to_pandas(), frame)
 
 
+def test_what_a_failed_attempt_left_is_read_as_it_was_written(home, archive):
+    written = results.write_result(home, "tick", "tick@1", 2, ExecutedNotebook(b"{}"))
+    path = results.partial_path("tick", "tick@1", 2)
+    results.publish(home, written.hidden_path, path)
+    with archive.holding(path) as here:
+        assert results.read_notebook(here, path) == b"{}"
+
+
 @pytest.mark.parametrize(
     "path",
     ["../state.db", "state.db", "/nowhere/x", "results/tick/../../state.db", "results/tick/x.sh",
@@ -165,7 +174,11 @@ def test_a_result_that_is_a_link_is_not_followed(home, archive, tmp_path):
         results.read_result(here, path)
 
 
-@pytest.mark.parametrize("path", ["elsewhere/x", "results/x.parquet", "results/tick/a/x.parquet"])
+@pytest.mark.parametrize(
+    "path",
+    ["elsewhere/x", "results/x.parquet", "results/tick/a/x.parquet", "results/tick/x#1.ipynb",
+     "partial/tick/x.ipynb", "partial/tick/x#y.ipynb", "partial/../x#1.ipynb"],
+)  # fmt: skip
 def test_a_path_is_judged_before_anything_is_written_or_asked_for_it(path):
     def never(method, *arguments):
         raise AssertionError("the desk is asked")

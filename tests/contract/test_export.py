@@ -14,7 +14,8 @@ from samples import START, TICK, TOCK, finished, run, seal
 from raysched.cli import main
 from raysched.core.ports import Changes
 from raysched.errors import Conflict, InputError, StoreError
-from raysched.store import export, stream
+from raysched.spec.notebook import ExecutedNotebook
+from raysched.store import export, results, stream
 from raysched.store.history import History
 from raysched.store.home import open_home
 from raysched.store.query import batches, frame
@@ -198,7 +199,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 def test_a_summary_counts_rows_files_days_and_bytes(store, home):
     found = {each.dataset: each for each in summary(home)}
-    assert list(found) == [*DATASETS, "results"]
+    assert list(found) == [*DATASETS, "results", "partial"]
     runs = found["runs"]
     assert (runs.rows, runs.files) == (15, 3)
     assert (runs.first_day, runs.last_day) == (START.date(), (START + 2 * DAY).date())
@@ -206,6 +207,17 @@ def test_a_summary_counts_rows_files_days_and_bytes(store, home):
     assert runs.bytes == sum(sizes)
     assert found["logs"].rows == 30
     assert found["results"].files == 0
+
+
+def test_a_summary_counts_tables_and_notebooks_and_what_failed_attempts_left(home):
+    for attempt, value in ((1, ExecutedNotebook(b"{}")), (2, pd.DataFrame({"n": [1]}))):
+        kept = results.write_result(home, "nb", "nb@1", attempt, value)
+        results.publish(home, kept.hidden_path, kept.final_path)
+    left = results.write_result(home, "nb", "nb@2", 1, ExecutedNotebook(b"{ }"))
+    results.publish(home, left.hidden_path, results.partial_path("nb", "nb@2", 1))
+    found = {each.dataset: each for each in summary(home)}
+    assert found["results"].files == 2
+    assert (found["partial"].files, found["partial"].bytes) == (1, 3)
 
 
 def test_a_summary_of_a_new_home_is_empty(home):

@@ -22,6 +22,7 @@ from samples import deployed, run, version
 from raysched.core.ports import Changes
 from raysched.core.states import State
 from raysched.errors import StoreError
+from raysched.spec.notebook import ExecutedNotebook
 from raysched.store import beacon, leftovers, results
 from raysched.store.dock import PIECE_BYTES, Dock, Dropped, Piece, Whole
 from raysched.store.ferry import Ferry
@@ -333,6 +334,18 @@ def test_a_staged_result_goes_when_its_run_is_over_or_tries_again(home, store):
     store.commit(Changes(runs={RUN: None}))
     assert leftovers.sweep(home, store.unfinished, young_s=-60) == [third.hidden_path]
     assert staged(home) == []
+
+
+def test_what_a_failed_attempt_left_is_kept_while_its_run_tries_again_and_is_over(home, store):
+    hidden = written(home, ExecutedNotebook(b"{}")).hidden_path
+    kept = results.partial_path(JOB, RUN, 1)
+    results.publish(home, hidden, kept)
+    untold = written(home, ExecutedNotebook(b"{}"), attempt=2)  # its worker dies right here
+    store.commit(Changes(runs={RUN: run(version(JOB), RUN, state=State.QUEUED, attempt=3)}))
+    assert leftovers.sweep(home, store.unfinished, young_s=-60) == [untold.hidden_path]
+    store.commit(Changes(runs={RUN: None}))
+    assert leftovers.sweep(home, store.unfinished, young_s=-60) == []
+    assert results.read_notebook(home, kept) == b"{}"
 
 
 def test_a_result_that_is_staged_after_the_listing_is_not_swept_up(home, store):

@@ -3,11 +3,13 @@
 import os
 import signal
 
+import nbformat
 import psutil
 import pytest
 
 import raysched as rs
 from notebook_files import code, text, write
+from raysched.errors import RunFailed
 from support import until
 
 PARAMETERS = code("region = 'EU'\nsteps = 1", "parameters")
@@ -110,10 +112,37 @@ def test_a_cell_that_fails_names_itself_and_leaves_no_result(client, deployed):
     assert not (client.home / "results" / "broken").exists()
 
 
+def test_each_failed_attempt_leaves_its_notebook_with_the_traceback_in_its_cell(client, deployed):
+    bad = code("print('attempt', rs.current().attempt)\n1 / 0", "divide")
+    name = deployed("partly", code("import raysched as rs"), bad, code("print('after')"), retries=1)
+    run = client.trigger(name).wait("60s")
+    again = run.retry().wait("60s")
+    paths = [*client.attempts(run.id).partial_path, *client.attempts(again.id).partial_path]
+    assert len(set(paths)) == 4
+    left = [nbformat.read(client.home / path, as_version=4) for path in paths]
+    for n, each in enumerate(left):
+        nbformat.validate(each)
+        told = each.metadata.raysched
+        assert (told.run_id, told.attempt) == ((run, again)[n // 2].id, n % 2 + 1)
+        assert [cell.execution_count for cell in each.cells] == [1, 2, None]
+        printed, error = each.cells[1].outputs
+        assert printed.text == f"attempt {n % 2 + 1}\n"
+        assert (error.output_type, error.ename) == ("error", "ZeroDivisionError")
+        assert "division by zero" in error.traceback[-1]
+        assert each.cells[2].outputs == []
+    assert (run.details()["partial_path"], run.details()["result_path"]) == (paths[1], None)
+    with pytest.raises(RunFailed) as caught:
+        run.result()
+    assert paths[1] in caught.value.fix
+    assert client.read_notebook(paths[1]) == left[1]
+
+
 def test_a_kernel_that_dies_fails_the_run_and_not_its_worker(client, deployed):
-    name = deployed("dies", code("import os\nos._exit(0)"))
+    name = deployed("dies", code("print('before')"), code("import os\nos._exit(0)"))
     run = client.trigger(name).wait("60s")
     assert (run.status, run.details()["error_type"]) == ("failed", "DeadKernel")
+    left = client.read_notebook(run.details()["partial_path"])
+    assert left.cells[0].outputs[0].text == "before\n"
 
 
 def test_leaving_early_is_no_success(client, deployed):
@@ -133,6 +162,7 @@ def test_at_its_timeout_the_kernel_and_its_children_are_ended(client, deployed):
     pids = processes(client, run)
     assert run.wait("60s").explain() == "ran longer than timeout=6s"
     assert run.status == "timed_out"
+    assert run.details()["partial_path"] is None
     until(lambda: gone(pids))
 
 

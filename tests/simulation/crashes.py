@@ -138,6 +138,7 @@ class CrashingResults:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self.visible: dict[str, str] = {}
+        self.partial: dict[str, str] = {}
         self.removed: set[str] = set()
 
     def publish(self, run_id: str, job: str, hidden: str) -> str:
@@ -148,8 +149,16 @@ class CrashingResults:
         self._faults.step("publish: after")
         return path
 
+    def publish_partial(self, run_id: str, job: str, attempt: int, hidden: str) -> str:
+        self._faults.step("publish partial: before")
+        path = f"partial/{job}/{run_id}#{attempt}.ipynb"
+        assert hidden not in self.removed, "a notebook is removed before its attempt is accepted"
+        assert self.partial.setdefault(path, hidden) == hidden, "two attempts share a place"
+        self._faults.step("publish partial: after")
+        return path
+
     def discard(self, hidden: str) -> None:
-        if hidden in self.removed or hidden in self.visible.values():
+        if hidden in {*self.removed, *self.visible.values(), *self.partial.values()}:
             return  # there is nothing to remove
         self._faults.step("discard: before")
         self.removed.add(hidden)
@@ -186,7 +195,10 @@ class Scene:
     def act(self, key: str) -> Act:
         """Return what the attempt of a key does: the same in every run of a seed."""
         act = self._act(random.Random(f"{self.seed} {key}"))
-        return replace(act, result=f".hidden-{key}") if act.result else act
+        hidden = f".hidden-{key}"
+        if act.event is Event.FAIL:
+            return replace(act, partial=hidden)
+        return replace(act, result=hidden) if act.result else act
 
     def start(self) -> None:
         """Start a scheduler, however often it takes."""
@@ -326,6 +338,7 @@ def check(scene: Scene) -> None:
     _what_was_acknowledged_is_there(scene)
     _each_run_ended_once_and_for_a_reason(scene)
     _attempts_are_counted_and_tell_the_truth(scene)
+    _what_a_failed_attempt_leaves_is_kept_and_named(scene)
     _each_line_is_recorded_once(scene)
     assert scene.stalled == []
 
@@ -511,6 +524,23 @@ def _attempts_are_counted_and_tell_the_truth(scene: Scene) -> None:
         else:
             assert run["result_path"] is None
     assert not attempts
+
+
+def _what_a_failed_attempt_leaves_is_kept_and_named(scene: Scene) -> None:
+    rows = scene.world.disk.dataset("attempts")
+    ran = {f"{row['run_id']}#{row['attempt']}": row for row in rows}
+    failed = [key for key, row in ran.items() if row["status"] == State.FAILED]
+    named = {key: row["partial_path"] for key, row in ran.items() if row["partial_path"]}
+    assert set(failed) <= set(named)
+    for key, path in named.items():
+        assert scene.results.partial[path] == f".hidden-{key}"
+    # A launcher may die before it tells an end again that a dead scheduler had begun to accept.
+    for hidden in set(scene.results.partial.values()) - {f".hidden-{key}" for key in named}:
+        assert ran[hidden.removeprefix(".hidden-")]["status"] == State.LOST
+    for run in scene.world.disk.dataset("runs"):
+        last = ran.get(f"{run['run_id']}#{run['attempts']}", {"partial_path": None})
+        assert run["partial_path"] in (last["partial_path"], None)
+        assert run["partial_path"] or run["status"] != State.FAILED
 
 
 def _each_line_is_recorded_once(scene: Scene) -> None:

@@ -899,6 +899,10 @@ class StagedResults:
         self.published.add(hidden)
         return hidden
 
+    def publish_partial(self, run_id, job, attempt, hidden):
+        self.publish(run_id, job, hidden)
+        return f"{run_id}#{attempt}"
+
     def discard(self, hidden):
         self.staged.discard(hidden)
 
@@ -936,6 +940,56 @@ def test_a_result_that_cannot_be_published_is_removed_and_fails_its_run():
     trigger(world)
     pass_time(world, S)
     assert statuses(world) == ["failed"]
+    assert results.staged == set()
+
+
+def failing_with(hidden, **options):
+    return Act(event=Event.FAIL, reason="cell 2", partial=hidden, **options)
+
+
+def test_what_each_failed_attempt_leaves_is_named_by_its_row_and_the_last_ones_by_its_run():
+    results = StagedResults("first", "second")
+    script = acting(_1=failing_with("first"), _2=failing_with("second"))
+    world = a_world(a_job(retries=1), script=script, results=results)
+    (run,) = trigger(world)
+    pass_time(world, S)
+    places = [row["partial_path"] for row in world.disk.dataset("attempts")]
+    assert places == [f"{run}#1", f"{run}#2"]
+    assert runs(world, "status", "partial_path") == [("failed", f"{run}#2")]
+    assert (results.staged, results.published) == (set(), {"first", "second"})
+
+
+def test_a_run_that_succeeds_at_last_names_nothing_but_its_result():
+    results = StagedResults("first", "result")
+    script = acting(_1=failing_with("first"), always=Act(result="result"))
+    world = a_world(a_job(retries=1), script=script, results=results)
+    (run,) = trigger(world)
+    pass_time(world, S)
+    assert [row["partial_path"] for row in world.disk.dataset("attempts")] == [f"{run}#1", None]
+    assert runs(world, "result_path", "partial_path") == [("result", None)]
+
+
+def test_what_a_stale_attempt_leaves_is_removed_and_that_of_the_current_one_is_not():
+    results = StagedResults("stale", "current")
+    script = acting(_1=Act(event=Event.FAIL), always=failing_with("current", takes=M))
+    world = a_world(a_job(retries=1), script=script, results=results)
+    (run,) = trigger(world)
+    pass_time(world, S)
+    stale = Ended(key=f"{run}#1", outcome=Outcome(event=Event.FAIL, partial_path="stale"))
+    for launcher in (world.launcher.name, "launcher-of-old"):
+        world.ask(Reports(launcher=launcher, reports=[stale]))
+        assert results.staged == {"current"}
+    pass_time(world, M)
+    assert (results.staged, results.published) == (set(), {"current"})
+
+
+def test_an_attempt_whose_notebook_cannot_be_kept_has_failed_for_its_own_reason():
+    results = StagedResults("damaged", refuses=True)
+    script = acting(always=failing_with("damaged"))
+    world = a_world(a_job(), script=script, results=results)
+    trigger(world)
+    pass_time(world, S)
+    assert runs(world, "status", "reason", "partial_path") == [("failed", "cell 2", None)]
     assert results.staged == set()
 
 

@@ -27,7 +27,7 @@ def test_the_scripted_story_has_every_kind_of_step_and_outcome_in_it():
     check(story)
     steps = {
         f"{call}: {when}"
-        for call in ("open", "commit", "attach", "publish", "discard")
+        for call in ("open", "commit", "attach", "publish", "publish partial", "discard")
         for when in ("before", "after")
     }
     steps |= {f"{call}: {when}" for call in ("launch", "stop") for when in ("before one", "after")}

@@ -314,6 +314,12 @@ def test_a_run_of_one_attempt_tells_its_reason_alone():
     assert explain_finished(row("failed", None, error_message="bang")).reason == "bang"
 
 
+def test_a_run_that_left_its_notebook_as_far_as_it_came_has_it_opened_first():
+    found = explain_finished(row("failed", "boom", partial_path="partial/etl/x#1.ipynb"))
+    assert found.fix.startswith("open partial/etl/x#1.ipynb, below the home, in Jupyter, or look")
+    assert "Jupyter" not in explain_finished(row("failed", "boom", partial_path=None)).fix
+
+
 def test_a_run_that_ended_with_its_node_says_whether_retries_are_left():
     lost = attempt(1, "lost", "its node died", NODE_DIED)
     found = explain_finished(row("lost", "its node died"), [lost])

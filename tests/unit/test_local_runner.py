@@ -13,6 +13,9 @@ import pytest
 
 import raysched as rs
 from raysched.errors import InputError, InvalidParameter, RunFailed, UnsupportedResult
+from raysched.runners.native import Failed
+from raysched.spec.notebook import LARGEST, ExecutedNotebook
+from raysched.store import results
 from raysched.testing import LocalRunner
 
 
@@ -118,6 +121,30 @@ def test_sys_exit_and_results_that_cannot_be_kept_fail_as_on_a_cluster(runner):
     assert isinstance(run.error, UnsupportedResult)
     assert run.details()["error_type"] == "UnsupportedResult"
     assert "fix: " in run.reason  # what to return instead
+
+
+@pytest.mark.parametrize("size", [2, LARGEST + 1])
+def test_what_a_failure_leaves_is_staged_and_its_loss_changes_no_reason(runner, size):
+    @rs.job(retries=1)
+    def fails():
+        raise Failed(
+            "cell 2",
+            error_type="ValueError",
+            error_message="x",
+            traceback="",
+            notebook=ExecutedNotebook(bytes(size)),
+        )
+
+    run = runner.run(fails)
+    assert (run.status, run.reason) == ("failed", "cell 2")
+    left = [each.row["partial_path"] for each in run.attempts]
+    if size > LARGEST:
+        assert left == [None, None]
+        assert "is not kept: the executed notebook has 67,108,865 bytes" in run.output
+        return
+    home = runner._world.in_process.home
+    assert [results.read_notebook(home, path) for path in left] == [bytes(size)] * 2
+    assert left[0] != left[1] == run.details()["partial_path"]
 
 
 def test_parameters_are_checked_before_anything_runs(runner):

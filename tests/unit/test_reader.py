@@ -64,6 +64,18 @@ def test_the_folders_date_is_no_column(home):
     assert read(home, "runs").schema.equals(DATASETS["runs"])
 
 
+@pytest.mark.parametrize(("dataset", "key"), [("runs", {}), ("attempts", {"attempt": 1})])
+def test_a_file_from_before_a_column_was_added_is_read_with_nulls_in_it(home, dataset, key):
+    old = {"run_id": "old", "finished_at": to_us(START), **key}
+    keep(home, {**old, "run_id": "new", "partial_path": "partial/x"}, dataset=dataset)
+    older = to_table(dataset, [old]).drop_columns(["partial_path"])
+    pq.write_table(older, home / f"{dataset}/date={DAY}/older.parquet")
+    table = read(home, dataset)
+    assert table.schema.equals(DATASETS[dataset])
+    found = zip(table["run_id"].to_pylist(), table["partial_path"].to_pylist(), strict=True)
+    assert dict(found) == {"new": "partial/x", "old": None}
+
+
 def test_filters_pick_by_job_status_and_run(home):
     keep(home, run("a"), run("b", status="failed"), run("c", job="k", status="lost"))
     assert ids(read(home, "runs", job="j")) == ["a", "b"]

@@ -26,6 +26,7 @@ from raysched.store.home import STAGING, RemoteHome
 from raysched.store.results import (
     discard,
     file_name,
+    partial_path,
     publish,
     published_path,
     read_notebook,
@@ -509,6 +510,29 @@ def test_a_notebook_is_kept_as_it_is_and_is_no_table(home, root):
     assert staged(root) == []
 
 
+def test_what_failed_attempts_leave_lies_side_by_side_and_away_from_their_runs_result(home, root):
+    left = {n: ExecutedNotebook(b'{"cells": [%d]}' % n) for n in (1, 2, 3)}
+    for n, notebook in left.items():
+        hidden = write_result(home, "daily_delays", RUN, n, notebook).hidden_path
+        final = (
+            partial_path("daily_delays", RUN, n)
+            if n < 3
+            else published_path("daily_delays", RUN, hidden)
+        )
+        for _ in range(2):  # the scheduler dies before it is on record, and hears of it again
+            publish(home, hidden, final)
+        assert read_notebook(home, final) == notebook.content
+    assert partial_path("daily_delays", RUN, 2) == (
+        "partial/daily_delays/daily_delays@2026-11-22T06~00~00Z#2.ipynb"
+    )
+    assert sorted(path.name for path in root.rglob("*.ipynb")) == [
+        "daily_delays@2026-11-22T06~00~00Z#1.ipynb",
+        "daily_delays@2026-11-22T06~00~00Z#2.ipynb",
+        "daily_delays@2026-11-22T06~00~00Z.ipynb",
+    ]
+    assert staged(root) == []
+
+
 def test_where_a_result_goes_is_told_by_its_run_and_not_by_its_worker(home):
     assert published_path("j", "r", HIDDEN.replace("/j/", "/other/")) == FINAL
     with pytest.raises(StoreError, match="no staged result"):
@@ -537,6 +561,10 @@ HIDDEN, FINAL = f"{STAGING}/results/j/r#1.{TOKEN}.parquet.tmp", "results/j/r.par
         (HIDDEN, "results/j/r.ipynb"),
         (HIDDEN.replace("parquet", "ipynb"), FINAL),
         (HIDDEN.replace("parquet", "html"), "results/j/r.html"),
+        (HIDDEN, "partial/j/r#1.ipynb"),
+        (HIDDEN.replace("parquet", "ipynb"), "partial/j/r#2.ipynb"),
+        (HIDDEN.replace("parquet", "ipynb"), "partial/k/r#1.ipynb"),
+        (HIDDEN.replace("parquet", "ipynb"), "partial/j/r.ipynb"),
         ("../../etc/passwd", FINAL),
         ("state.db", FINAL),
         (HIDDEN.replace("j", "j/k"), "results/j/k/r.parquet"),

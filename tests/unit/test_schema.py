@@ -73,7 +73,7 @@ def test_the_columns_are_those_that_users_are_promised():
     )
     assert DATASETS["runs"].names == [
         *promised.split(", "),
-        *("timezone", "metrics", "origin", "oom_killed", "backfill"),
+        *("timezone", "metrics", "origin", "oom_killed", "backfill", "partial_path"),
     ]
     logs = "run_id, job, attempt, ts, stream, line_no, line, node_ip"
     assert DATASETS["logs"].names == logs.split(", ")

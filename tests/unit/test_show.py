@@ -313,6 +313,9 @@ def test_a_finished_run_shows_how_it_ended():
     for each in ("failed", "after 1.25s", "ValueError: boom", "3.0 MiB", "rows 42.5"):
         assert each in seen
     assert seen.count("boom") == 1
+    assert "partial/daily/x#2.ipynb" in read(
+        html(cards.run_card({**OVER, "partial_path": "partial/daily/x#2.ipynb"}, NOW))
+    )
     assert cards.run_text(OVER, NOW) == "failed after 1.25s: ValueError: boom"
     done = {**OVER, "status": "succeeded", "reason": None}
     assert cards.run_text(done, NOW) == "succeeded in 1.25s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from raysched.runners.current import Current, in_zone
 from raysched.runners.watch import Guard
 
 if TYPE_CHECKING:
+    from raysched.spec.notebook import ExecutedNotebook
     from raysched.store.home import Staging
 
 LOG_LIMIT_BYTES = 8 * 1024 * 1024
@@ -99,6 +101,7 @@ def perform(
         error_message=failure.error_message,
         traceback=failure.traceback,
         exit_code=failure.exit_code,
+        partial_path=leave(staging, order, failure.notebook),
     )
     return outcome, failure.error
 
@@ -118,3 +121,17 @@ def keep(staging: Callable[[], Staging], order: Order, value: object) -> dict[st
         "result_rows": written.rows,
         "result_path": written.hidden_path,
     }
+
+
+def leave(
+    staging: Callable[[], Staging], order: Order, notebook: ExecutedNotebook | None
+) -> str | None:
+    """Return where a failure's notebook is durable but hidden; if it cannot be, the log says so."""
+    if notebook is None:
+        return None
+    try:
+        path: str = keep(staging, order, notebook)["result_path"]
+    except Exception as error:  # why the attempt failed is worth more than its notebook
+        print(f"the notebook as far as it came is not kept: {error}", file=sys.stderr, flush=True)
+        return None
+    return path

@@ -12,6 +12,7 @@ from raysched.core.explain.runs import (
     explain_run,
     explain_unattended,
     retry_reason,
+    to_open,
 )
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "explain_run",
     "explain_unattended",
     "retry_reason",
+    "to_open",
     "with_last_slot",
 ]

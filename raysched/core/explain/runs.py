@@ -172,8 +172,9 @@ def explain_finished(
         reason += "; before: " + "; ".join(_ended(each) for each in before[-_SHOWN:]) + more
     run_id = row["run_id"]
     again = (
-        f"look at it with `raysched run {run_id}`, read its output with client.logs(id) or "
-        f"`raysched logs {run_id}`, and run it again with run.retry() or `raysched retry {run_id}`."
+        f"{to_open(row)}look at it with `raysched run {run_id}`, read its output with "
+        f"client.logs(id) or `raysched logs {run_id}`, and run it again with run.retry() or "
+        f"`raysched retry {run_id}`."
     )
     return Explanation(
         job=row["job"],
@@ -186,6 +187,12 @@ def explain_finished(
         attempt=row.get("attempts"),
         attempts=told,
     )
+
+
+def to_open(row: Mapping[str, Any]) -> str:
+    """Return the advice to open the notebook that a run left as far as it came, if it did."""
+    path = row.get("partial_path")
+    return f"open {path}, below the home, in Jupyter, or " if path else ""
 
 
 def explain_unattended(row: Mapping[str, Any]) -> Explanation:

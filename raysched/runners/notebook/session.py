@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import nbformat
@@ -40,12 +41,20 @@ def run(text: str, params: Mapping[str, Any]) -> ExecutedNotebook:
     """Run a notebook in a kernel of its own and return it with its outputs.
 
     Raises:
-        Failed: a cell raised, or the kernel died.
+        Failed: a cell raised, or the kernel died; it has the notebook as far as it came.
     """
     with own_folder() as folder:
         session = Session(document(text, params, current()), kernel(folder), current())
-        asyncio.run(session.run())
-    written: str = nbformat.writes(session.nb)
+        try:
+            asyncio.run(session.run())
+        except Failed as failed:
+            failed.failure = replace(failed.failure, notebook=_executed(session.nb))
+            raise
+    return _executed(session.nb)
+
+
+def _executed(notebook: nbformat.NotebookNode) -> ExecutedNotebook:
+    written: str = nbformat.writes(notebook)
     # A lone surrogate that a cell printed becomes the JSON escape that it was.
     return ExecutedNotebook(written.encode("utf-8", "backslashreplace"))
 
