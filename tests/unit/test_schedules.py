@@ -184,6 +184,26 @@ def test_a_schedule_comes_back_from_json_as_itself(schedule):
     assert bound.describe().isprintable()
 
 
+@pytest.mark.parametrize("schedule", [cron("H H * * *"), cron("0 6 * * *", jitter="1h"),
+                                      every("1h", jitter="10m")])  # fmt: skip
+def test_jobs_with_one_schedule_are_hashed_and_shifted_apart_when_they_come_back(schedule):
+    names = [f"job-{n}" for n in range(5)]
+    bound = {name: schedule.bound_to(name, "UTC") for name in names}
+    back = {name: schedule_from_json(bound[name].to_json(), name, "UTC") for name in names}
+    assert back == bound
+    assert len({each.after(START, START) for each in back.values()}) == 5
+
+
+def test_jobs_with_one_schedule_share_it_when_they_come_back():
+    data = cron("0 6 * * *").to_json()
+    berlin, other, tokyo = (
+        schedule_from_json(data, name, zone)
+        for name, zone in [("a", "Europe/Berlin"), ("b", "Europe/Berlin"), ("a", "Asia/Tokyo")]
+    )
+    assert berlin is other
+    assert berlin.after(START, START) != tokyo.after(START, START)
+
+
 def test_an_unknown_kind_of_schedule_is_refused():
     with pytest.raises(InvalidSchedule, match="lunar"):
         schedule_from_json({"kind": "lunar"}, "etl", "UTC")

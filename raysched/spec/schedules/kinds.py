@@ -58,7 +58,7 @@ class Cron(_Shown):
     def after(self, moment: datetime, last_end: datetime) -> datetime | None:
         """Return the first slot strictly after `moment`, or None."""
         shift = self.bounds.shift
-        slot = self.expression.after(self.bounds.floor(moment) - shift, self._tz)
+        slot = _after(self.expression, self.bounds.floor(moment) - shift, self._tz)
         return self.bounds.within(None if slot is None else slot + shift)
 
     def before(self, moment: datetime, last_end: datetime) -> datetime | None:
@@ -240,6 +240,12 @@ def schedule_from_json(data: Mapping[str, Any], name: str, zone: str) -> Schedul
 def _cron(text: str, seconds: bool, zone: str, bounds: Bounds, name: str) -> Cron:
     expression = CronExpression.parse(text, seconds=seconds, name=name)
     return Cron(expression=expression, zone=zone, bounds=bounds.bound_to(name))
+
+
+# And they were decided up to the same slot: when a scheduler starts, it asks the same of each.
+@lru_cache(maxsize=4_096)
+def _after(expression: CronExpression, moment: datetime, zone: ZoneInfo) -> datetime | None:
+    return expression.after(moment, zone)
 
 
 @lru_cache(maxsize=4_096)
