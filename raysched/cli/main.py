@@ -84,7 +84,7 @@ def bench(
         list[str] | None, typer.Argument(metavar="NAME", help="Some of them; all if left out.")
     ] = None,
 ) -> None:
-    """Measure raysched against bare Ray.
+    """Measure what raysched costs, against bare Ray.
 
     On a Ray of its own on this machine; exit 1 if a target is missed.
     """

@@ -15,6 +15,7 @@ import typer
 
 import raysched as rs
 from raysched import errors, testing
+from raysched.bench import BENCHMARKS, history, timetable
 from raysched.cli import main
 from raysched.client import Client, Run
 from raysched.client.jobfile import read
@@ -375,6 +376,16 @@ def test_the_numbers_that_are_told_are_those_of_the_code():
     assert f"At most {MOST} runs share" in tasks
     assert f"{GUARD_SLACK.total_seconds():g} s after its timeout" in engine
     assert f"repeated every {STOP_AGAIN.total_seconds():g} s" in engine
+
+
+def test_every_benchmark_is_documented_with_its_size_and_its_targets():
+    table = section("how-it-works.md", "What it is to reach")
+    assert re.findall(r"^\| `(\w+)` ", table, re.MULTILINE) == list(BENCHMARKS)
+    sizes = (history.RUNS, timetable.JOBS, timetable.BYTES)
+    assert all(f"{size:,}" in table for size in sizes)
+    assert f"below {history.TARGET_S * 1e3:g} ms" in table
+    assert f"at most {timetable.WAKE_UP_MS:g} ms" in table
+    assert f"{timetable.READY_S:g} s" in table
 
 
 def test_the_error_that_is_shown_is_the_one_that_is_raised():
