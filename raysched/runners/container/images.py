@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from docker.auth import encode_header
 from docker.utils import parse_repository_tag
 
-from raysched.errors import BuildFailed, EngineUnavailable, ImageUnavailable
+from raysched.errors import BuildFailed, ContainerError, EngineUnavailable, ImageUnavailable
 from raysched.runners.container import node, options, pruning
 from raysched.runners.container.engine import Engine
 from raysched.runners.container.faults import Absent, Away, Quiet, Refused
@@ -29,8 +30,10 @@ from raysched.runners.container.output import Output
 from raysched.runners.container.stream import Stream
 from raysched.runners.container.task import Task
 from raysched.spec.container import Pull
+from raysched.spec.units import spell
 
-_LONGEST_S = 3600.0  # a build or pull that says nothing for so long hangs
+_QUIET_S = 3600.0  # a build or pull that says nothing for so long hangs
+_LONGEST_S = 6 * 3600.0  # and so does one that always has something to say
 _GLANCE_S = 0.1
 _FROM = re.compile(r"^Step \d+/\d+ : FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
 _MADE = re.compile(r"^ ---> ([0-9a-f]{12,64})$")
@@ -54,13 +57,20 @@ def reference(task: Task) -> str:
 
 
 def fetch(
-    engine: Engine, task: Task, locks: Path, output: Output, ended: Callable[[], bool]
+    engine: Engine,
+    task: Task,
+    locks: Path,
+    output: Output,
+    ended: Callable[[], bool],
+    *,
+    longest_s: float = _LONGEST_S,
 ) -> None:
     """Build or pull the image of a task; `ended` says that it is not wanted any more.
 
     Raises:
         ImageUnavailable: it is not there and may not or cannot be pulled.
-        BuildFailed: its context does not build; says at which step and why.
+        BuildFailed: its context does not build; says at which step and why. Or it has not
+            done so after `longest_s`.
         SecretMissing: the registry's login is not on this node.
         EngineUnavailable: the engine went away meanwhile.
         Interrupted: `ended` came true.
@@ -77,21 +87,43 @@ def fetch(
             with suppress(Absent):
                 engine.image(image)
                 return
+        last = time.monotonic() + longest_s
+
+        def over() -> bool:
+            return ended() or time.monotonic() >= last
+
         try:
             if container.build is None:
-                _pull(engine, task, image, output, ended)
+                _pull(engine, task, image, output, over)
             else:
                 with pruning.building(locks):
-                    found = _build(engine, task, image, output, ended)
+                    found = _build(engine, task, image, output, over)
                 _bases_file(locks, image).write_text(json.dumps(found))
         except (Away, Quiet) as error:
             if ended():
                 raise Interrupted from error
+            if over() or isinstance(error, Quiet):
+                raise _endless(task, image, longest_s if over() else _QUIET_S) from error
             raise EngineUnavailable(
                 "the container engine went away while it fetched an image.",
                 why=str(error),
                 fix="is it well? A retry begins again.",
             ) from error
+
+
+def _endless(task: Task, image: str, after_s: float) -> ContainerError:
+    after = spell(timedelta(seconds=after_s))
+    if task.container.build is None:
+        return ImageUnavailable(
+            f"the image {image!r} was given up.",
+            why=f"it was not pulled after {after}.",
+            fix="is its registry well? A retry begins again.",
+        )
+    return BuildFailed(
+        f"the build of the image of job {task.job!r} was given up.",
+        why=f"it had not ended after {after}.",
+        fix="does a step wait for what never comes? Its lines are in the run's log.",
+    )
 
 
 def bases(task: Task, locks: Path) -> Sequence[str]:
@@ -138,7 +170,7 @@ def _build(
     fault = ""
     try:
         stream = engine.stream(
-            "POST", "/build", params=params, data=task.context, headers=headers, quiet_s=_LONGEST_S
+            "POST", "/build", params=params, data=task.context, headers=headers, quiet_s=_QUIET_S
         )
         with _interruptible(stream, ended):
             text = ""
@@ -230,7 +262,7 @@ def _pull(
             "/images/create",
             params={"fromImage": name, "tag": tag},
             headers=headers,
-            quiet_s=_LONGEST_S,
+            quiet_s=_QUIET_S,
         )
         with _interruptible(stream, ended):
             for said in stream.objects():

@@ -6,9 +6,12 @@ import time
 import pytest
 
 import docker_engine
+from container_task import make_task
+from raysched.errors import BuildFailed
 from raysched.runners.container import pruning, stop
 from raysched.runners.container.engine import Engine
-from raysched.runners.container.images import reference
+from raysched.runners.container.images import fetch, reference
+from raysched.runners.container.output import Output
 from raysched.runners.container.task import IMAGES
 from raysched.spec.container import Build, Pull
 from support import until
@@ -32,6 +35,16 @@ def test_an_image_is_built_from_the_context_with_its_arguments(ran, context, key
     other, lines = ran(build=Build(args={"WHO": "you"}), context=files)
     assert texts(lines, "stdout") == ["hello you"]
     assert other.image != ending.image
+
+
+def test_a_build_that_never_ends_is_given_up_though_it_goes_on_talking(context, key, tmp_path):
+    files = context(Dockerfile=f"{FROM}# {key}\nRUN while sleep 0.1; do echo waiting; done\n")
+    task = make_task(build=Build(), context=files)
+    output = Output(tmp_path / "log", 1 << 20)
+    with pytest.raises(BuildFailed, match="given up") as raised:
+        fetch(Engine.here(), task, tmp_path, output, lambda: False, longest_s=2)
+    assert "after 2s" in raised.value.why
+    assert "waiting" in texts(output.tail(), "build")
 
 
 def test_a_stage_of_a_dockerfile_of_another_name_is_built(ran, context, key):
