@@ -161,14 +161,13 @@ CASES = [
     "report", "shorter", "submodule", "etl", "global", "constant",
     *(f"{kind}-{n}" for kind in ("closure", "default") for n in range(18)),
 ]  # fmt: skip
-FILES = {
+REPORT_FILES = {
     "report.py": REPORT,
     "_helper.py": HELPER,
-    "sets.py": SETS,
-    "etl/report.py": ETL,
     "regions/__init__.py": "",
     "regions/names.py": 'NAMES = {("EU", "Europe"), ("US", None)}',
 }
+FILES = REPORT_FILES | {"sets.py": SETS, "etl/report.py": ETL}
 PIN = """
 import json
 import sys
@@ -187,8 +186,8 @@ for folder in json.loads(sys.argv[1]):
 Versions = dict[str, str]
 
 
-def write(folder: Path, **changed: str) -> Path:
-    for name, text in (FILES | changed).items():
+def write(folder: Path, files: dict[str, str] = FILES) -> Path:
+    for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
@@ -267,11 +266,11 @@ EDITS = [
 @pytest.fixture(scope="module")
 def edited(tmp_path_factory):
     """What is found in a folder for each edit, and in one without any."""
-    folders = [write(tmp_path_factory.mktemp("edited") / "jobs")]
+    folders = [write(tmp_path_factory.mktemp("edited") / "jobs", REPORT_FILES)]
     for file, old, new in EDITS:
-        assert old in FILES[file]
-        text = FILES[file].replace(old, new)
-        folders.append(write(tmp_path_factory.mktemp("edited") / "jobs", **{file: text}))
+        assert old in REPORT_FILES[file]
+        files = REPORT_FILES | {file: REPORT_FILES[file].replace(old, new)}
+        folders.append(write(tmp_path_factory.mktemp("edited") / "jobs", files))
     return [found["report"] for found in versions(*folders)]
 
 
