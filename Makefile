@@ -16,7 +16,7 @@ test: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit tests/contract tests/simulation
+	$(BIN)/pytest -n 2 --dist worksteal tests/unit tests/contract tests/simulation
 	$(BIN)/pytest tests/integration
 	$(BIN)/pytest tests/e2e
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import samples
-from samples import START, TICK, TOCK, deployed, finished, run, seal
+from samples import START, TICK, TOCK, deployed, finished, let_through, run, seal
 
 import raysched as rs
 from raysched.core.ports import Changes
@@ -432,8 +432,7 @@ def test_a_user_who_may_read_the_files_alone_sees_these_and_is_told(store, home,
             # As with `chmod g+rx` on the home, for one of its group.
             os.setgroups([])
             os.chmod(home, 0o750)
-            for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-                os.chmod(folder, 0o711)
+            let_through(tmp_path)
             os.setuid(65_534)
             with pytest.warns(UserWarning, match="not readable"):
                 assert ids(home) == ["tick@1"]
