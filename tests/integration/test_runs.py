@@ -219,19 +219,21 @@ def test_a_cancel_ends_a_running_run_and_its_children(client, marks):
     assert dead(int(marks.lines()[0]))
 
 
-def test_a_run_that_is_cancelled_before_it_starts_never_runs(client, marks):
-    path = marks.path
+def test_a_run_that_is_cancelled_before_it_starts_never_runs(client, marks, tmp_path):
+    path, go = marks.path, tmp_path / "go"
 
     @rs.job(num_cpus=4, overlap="allow")
     def whole(n):
         with open(path, "a") as file:
             file.write(f"{n}\n")
-        time.sleep(2)
+        while not go.exists():
+            time.sleep(0.05)
 
     client.deploy(whole)
     first, second, third = client.trigger_many(whole, [{"n": n} for n in range(3)])
     second.cancel()
     assert second.wait("30s").status == "cancelled"
+    go.touch()
     assert first.wait("30s").status == "succeeded"
     assert third.wait("30s").status == "succeeded"
     assert marks.lines() == ["0", "2"]
@@ -291,15 +293,19 @@ def test_a_run_that_fits_no_node_says_so_at_once_and_ends_by_its_queue_timeout(c
     assert "queue_timeout=2s" in run.explain()
 
 
-def test_a_wait_that_is_too_short_says_where_the_run_stands(client):
+def test_a_wait_that_is_too_short_says_where_the_run_stands(client, tmp_path):
+    go = tmp_path / "go"
+
     @rs.job
     def nap():
-        time.sleep(3)
+        while not go.exists():
+            time.sleep(0.05)
 
     client.deploy(nap)
     run = client.trigger(nap)
     with pytest.raises(WaitTimeout, match="still"):
         run.wait(0.2)
+    go.touch()
     assert run.wait("30s").status == "succeeded"
 
 
