@@ -35,6 +35,7 @@ def client(tmp_path_factory, docker_host):
     os.environ["RAYSCHED_NODE_DIR"] = str(tmp_path_factory.mktemp("node"))
     os.environ["RAYSCHED_SECRETS_DIR"] = str(tmp_path_factory.mktemp("secrets"))
     os.environ["RAYSCHED_ORPHAN_GRACE_S"] = "20"
+    os.environ.update(RAY_health_check_period_ms="500")  # a node is dead after five of them
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # workers inherit it, and a kernel heeds it
     client = rs.connect(home, num_cpus=4)
     yield client
