@@ -1,28 +1,54 @@
-"""One real local Ray, the scheduler on it, and a Docker engine, for all tests of this folder."""
+"""One real Ray, the scheduler on it, and a Docker engine for a worker's tests of this folder."""
 
 import os
 import tempfile
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 import docker_engine
 import raysched as rs
 
+_OWN_ENGINE = pytest.StashKey[docker_engine.Engine]()
 
-@pytest.fixture(scope="session")
-def docker_host():
-    """Why there is no engine, or None: then `$DOCKER_HOST` is one, if need be one of our own."""
-    own = None
-    reason = None if docker_engine.answers() else docker_engine.obstacle()
-    if not docker_engine.answers() and reason is None:
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have `$DOCKER_HOST` be an engine, if need be one of our own, for all workers of a session."""
+    of_a_worker = hasattr(session.config, "workerinput")
+    if not of_a_worker and not docker_engine.answers() and docker_engine.obstacle() is None:
         own = docker_engine.Engine(Path(tempfile.mkdtemp(prefix="rs-docker-")))
         own.start()
         os.environ["DOCKER_HOST"] = own.address
-    yield reason
-    if own is not None:
+        session.stash[_OWN_ENGINE] = own
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if own := session.stash.get(_OWN_ENGINE, None):
         own.stop()
-        del os.environ["DOCKER_HOST"]
+
+
+class _Sharing(LoadFileScheduling):
+    """A file's tests, which tell of one another's runs, are one worker's, and so are all on Docker.
+
+    Those look in the end whether anything is left on the engine.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "docker" if "container" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Sharing:
+    return _Sharing(config, log)
+
+
+@pytest.fixture(scope="session")
+def docker_host():
+    """Why there is no engine at `$DOCKER_HOST`, or None."""
+    if docker_engine.answers():
+        return None
+    return docker_engine.obstacle() or "pytest starts one if it is told of tests/integration"
 
 
 @pytest.fixture(scope="package")
