@@ -18,7 +18,7 @@ test: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist worksteal tests/unit tests/contract tests/simulation
 	$(BIN)/pytest -n 2 --dist loadfile tests/integration
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
 
 # Three runs of pytest: unit tests must not find Ray loaded, and a process can be on one Ray only.
 $(VENV)/installed: pyproject.toml
