@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
-from raysched.bench import container, history, lag, latency, throughput, timetable
+from raysched.bench import container, history, lag, latency, restart, throughput, timetable
 from raysched.bench.report import Figure, environment, render
 from raysched.client import Client
 from raysched.errors import ContainerError, InputError
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Client], list[Figure]]] = {
     "container": container.measure,
     "history": history.measure,
     "timetable": timetable.measure,
+    "restart": restart.measure,  # the last: it leaves a scheduler with much to do
 }
 
 

@@ -15,7 +15,7 @@ import typer
 
 import raysched as rs
 from raysched import errors, testing
-from raysched.bench import BENCHMARKS, history, timetable
+from raysched.bench import BENCHMARKS, history, restart, timetable
 from raysched.cli import main
 from raysched.client import Client, Run
 from raysched.client.jobfile import read
@@ -381,11 +381,12 @@ def test_the_numbers_that_are_told_are_those_of_the_code():
 def test_every_benchmark_is_documented_with_its_size_and_its_targets():
     table = section("how-it-works.md", "What it is to reach")
     assert re.findall(r"^\| `(\w+)` ", table, re.MULTILINE) == list(BENCHMARKS)
-    sizes = (history.RUNS, timetable.JOBS, timetable.BYTES)
+    sizes = (history.RUNS, timetable.JOBS, timetable.BYTES, restart.JOBS, restart.ACTIVE)
     assert all(f"{size:,}" in table for size in sizes)
     assert f"below {history.TARGET_S * 1e3:g} ms" in table
     assert f"at most {timetable.WAKE_UP_MS:g} ms" in table
     assert f"{timetable.READY_S:g} s" in table
+    assert f"at most {restart.TARGET_S:g} s" in table
 
 
 def test_the_error_that_is_shown_is_the_one_that_is_raised():
