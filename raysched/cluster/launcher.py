@@ -397,7 +397,9 @@ def _task_of(shape: str, node_id: str | None) -> Any:
         options = placement.ray_options(asked)
     else:
         options = placement.taking_over(node_id, asked)
-    return _run_orders().options(
+    # A library holds the memory of GPUs until its process ends: of the next run on them it
+    # would be missing. Ray does this itself only for tasks that are declared with GPUs.
+    return _run_orders(max_calls=1 if options.get("num_gpus") else 0).options(
         name="raysched",
         max_retries=0,
         enable_task_events=False,  # the history is ours; Ray keeps 100,000 and no more
@@ -405,9 +407,10 @@ def _task_of(shape: str, node_id: str | None) -> Any:
     )
 
 
-@lru_cache(maxsize=1)
-def _run_orders() -> Any:
-    return ray.remote(run_orders)  # once, as Ray keeps what each of these is made of
+@lru_cache(maxsize=2)
+def _run_orders(*, max_calls: int) -> Any:
+    # Once each, as Ray keeps what it is made of.
+    return ray.remote(max_calls=max_calls)(run_orders)
 
 
 def _refused(key: str, error: Exception) -> Ended:

@@ -40,10 +40,11 @@ class Warmth:
             elif self._owned is None:
                 try:
                     self._owned = ray.put(None)
-                except Exception as error:  # a full store: the next run starts a worker
+                    fade = threading.Thread(target=self._fade, name="raysched-warmth", daemon=True)
+                    fade.start()
+                except Exception as error:  # no room, no thread: the next run starts a worker
+                    self._owned = None
                     _log.info("Ray may end this worker as soon as it is idle: %s", error)
-                    return
-                threading.Thread(target=self._fade, name="raysched-warmth", daemon=True).start()
 
     def _fade(self) -> None:
         while True:

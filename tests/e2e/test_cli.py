@@ -9,10 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
@@ -64,6 +64,11 @@ def huge(): ...
 
 @rs.job
 def where():
+    import os
+    return os.getpid()
+
+@rs.job(num_gpus=1)
+def where_on_a_gpu():
     import os
     return os.getpid()
 """
@@ -155,7 +160,7 @@ def cli(tmp_path_factory):
     patched.delenv("RAY_ADDRESS", raising=False)
     patched.chdir(folder)
     try:
-        found.apart("up", "--num-cpus", "2")
+        found.apart("up", "--num-cpus", "2", "--num-gpus", "1")
         assert "next: raysched deploy jobs/" in found.err
         yield found
     finally:
@@ -224,10 +229,19 @@ def test_a_plan_changes_nothing_and_a_deploy_does_what_it_said(cli):
 
 
 def test_a_worker_waits_for_the_next_run(cli):
-    run = "trigger", "where", "--wait"
-    first = cli.json(*run)["result_json"]
-    time.sleep(2)  # in which Ray ends idle workers of a process that is gone, as `up` is
-    assert cli.json(*run)["result_json"] == first
+    worker = psutil.Process(int(cli.json("trigger", "where", "--wait")["result_json"]))
+    # Time enough for Ray to end the idle workers of a process that is gone, as `up` is.
+    with pytest.raises(psutil.TimeoutExpired):
+        worker.wait(7)
+
+
+def test_the_memory_of_gpus_is_free_for_the_next_run(cli):
+    run = "trigger", "where_on_a_gpu", "--wait"
+    first, second = cli.json(*run), cli.json(*run)
+    assert first["result_json"] != second["result_json"], (
+        "libraries hold it until their process ends"
+    )
+    assert {first["status"], second["status"]} == {"succeeded"}
 
 
 def test_a_plan_names_the_fields_that_change_and_a_prune_asks_first(cli):
@@ -259,7 +273,7 @@ def test_a_plan_names_the_fields_that_change_and_a_prune_asks_first(cli):
 
 def test_status_and_jobs_show_what_is_deployed(cli):
     facts = cli.json("status")
-    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 7, str(cli.home))
+    assert (facts["state"], facts["jobs"], facts["home"]) == ("running", 8, str(cli.home))
     assert " 06:00:00 E" in cli("jobs")
     assert cli.json("job", "add")["timezone"] == "America/New_York"
     cli("job", "addd", code=6)
@@ -309,7 +323,7 @@ def test_a_failed_run_exits_3_and_tells_why_and_where_to_look(cli):
 
 def test_a_run_that_fits_no_node_exits_5_and_stays_queued(cli):
     run_id = cli("trigger", "huge", "--wait", code=5).strip()
-    assert "the largest node offers 0" in cli.err
+    assert "the largest node offers 1" in cli.err
     assert cli.json("explain", run_id)["status"] == "queued"
     cli("down", code=2)  # it would be lost with the Ray that has it
     assert "1 run(s) wait in Ray for their start" in cli.err

@@ -164,7 +164,7 @@ def test_up_replaces_a_scheduler_of_other_code_and_one_that_hangs_and_down_ends_
         assert client.status()["pid"] == renewed["pid"]
 
         os.kill(renewed["pid"], signal.SIGSTOP)
-        with hurry(2):
+        with hurry(8):
             assert main.run(["up", "--renew"]) == 0
         client = rs.connect(home)
         hung = client.status()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -207,3 +208,10 @@ def test_jobs_with_one_schedule_share_it_when_they_come_back():
 def test_an_unknown_kind_of_schedule_is_refused():
     with pytest.raises(InvalidSchedule, match="lunar"):
         schedule_from_json({"kind": "lunar"}, "etl", "UTC")
+
+
+@pytest.mark.parametrize("name", ["AfterEnd", "At", "Bounds", "Cron", "Every"])
+def test_code_that_was_stored_finds_its_schedules_where_they_were(name):
+    """A job that is captured by another lies in the database as it was pickled, for years."""
+    stored = f"craysched.spec.schedules\n{name}\n.".encode()
+    assert pickle.loads(stored).__name__ == name

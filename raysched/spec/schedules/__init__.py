@@ -4,6 +4,7 @@
 the part of time in which one of them is alive.
 """
 
+from raysched.spec.schedules.bounds import Bounds
 from raysched.spec.schedules.declare import after_end, at, cron, every, schedules
 from raysched.spec.schedules.kinds import (
     AfterEnd,
@@ -19,6 +20,7 @@ from raysched.spec.schedules.kinds import (
 __all__ = [
     "AfterEnd",
     "At",
+    "Bounds",  # stored code, which is never written anew, names it and the kinds here
     "Cron",
     "Every",
     "Schedule",
