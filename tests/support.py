@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 
 import psutil
@@ -47,3 +49,14 @@ def no_ray(monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [_NoRay(), *sys.meta_path])
     if "ray" in sys.modules:  # an integration test of the same process has imported it
         monkeypatch.setattr(sys.modules["ray"], "init", _refuse)
+
+
+@contextmanager
+def full_disk(size: int = 0):
+    """No file can grow beyond a size."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

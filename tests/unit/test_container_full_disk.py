@@ -1,25 +1,12 @@
 """A node whose disk is full: a container's end is told all the same, and the disk gets free."""
 
-import resource
-from contextlib import contextmanager
-
 from container_task import make_task
 from raysched.runners.container import ContainerAttempt
 from raysched.runners.container.frames import Message
 from raysched.runners.container.output import Output
 from raysched.runners.container.reaper import Reaper
 from raysched.runners.container.room import Room
-
-
-@contextmanager
-def full_disk(size: int = 0):
-    """No file can grow beyond a size."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+from support import full_disk
 
 
 def lines(count: int) -> list[Message]:
@@ -62,3 +49,4 @@ def test_the_reaper_gets_room_by_what_a_container_left_that_nobody_watches(tmp_p
         reaper._reap(Room(tmp_path, room.name))
     assert room.reaped() is None
     assert not room.out.exists()
+    assert [path.name for path in room.path.iterdir()] == ["owner"]

@@ -255,7 +255,7 @@ class ContainerAttempt:
             if found["State"]["OOMKilled"]:
                 break
         state = found["State"]
-        reclaim(engine, found["Id"], self._room.out)
+        reclaim(engine, found["Id"], self._room)
         ending = self._ending(
             exit_code=state["ExitCode"],
             oom=bool(state["OOMKilled"]) or seen.oom,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import struct
 import tarfile
@@ -29,6 +28,7 @@ from raysched.runners.container.faults import Absent, Away, Quiet, Refused, spea
 from raysched.runners.container.stream import Stream
 
 _ANSWER_S = 120
+_PART_BYTES = 1 << 16
 _PIDFILE = Path("/var/run/docker.pid")
 
 
@@ -102,7 +102,11 @@ class Engine:
             self._client.put_archive(container, folder, archive)
 
     def copy(self, container: str, path: str, to: BinaryIO) -> None:
-        """Write what a file of a container holds to an open one."""
+        """Write what a regular file of a container holds to an open one.
+
+        Raises:
+            OSError: the open one does not take it.
+        """
         request = self.stream(
             "GET",
             f"/containers/{container}/archive",
@@ -110,11 +114,9 @@ class Engine:
             headers={"Accept-Encoding": "identity"},
             quiet_s=_ANSWER_S,
         )
-        with request as answer, speaking(), tarfile.open(fileobj=answer.raw, mode="r|") as tar:
-            entry = tar.next()
-            content = entry and tar.extractfile(entry)
-            if content:
-                shutil.copyfileobj(content, to)
+        with request as answer:
+            for part in _content(answer.raw):
+                to.write(part)
 
     # Streams
 
@@ -209,6 +211,15 @@ class Engine:
             return f"{pid}:{stat.rpartition(')')[2].split()[19]}"
         except (OSError, ValueError):
             return None
+
+
+def _content(archive: Any) -> Iterator[bytes]:
+    """Yield what an archive's one file holds, if it is a regular one."""
+    with speaking(), tarfile.open(fileobj=archive, mode="r|") as tar:
+        entry = tar.next()
+        content = tar.extractfile(entry) if entry and entry.isfile() else None
+        while content and (part := content.read(_PART_BYTES)):
+            yield part
 
 
 @lru_cache(maxsize=4)

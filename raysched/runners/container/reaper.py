@@ -16,10 +16,14 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raysched.errors import AlreadyWatched, EngineUnavailable
 from raysched.runners.container.room import Room
 from raysched.runners.container.task import IMAGES
+
+if TYPE_CHECKING:
+    from raysched.runners.container.engine import Engine
 
 _LOCK = ".reaper"
 _LOG = ".reaper.log"
@@ -102,7 +106,7 @@ class Reaper:
         from raysched.runners.container.options import LABEL
 
         left = 0
-        with suppress(EngineUnavailable, Away, Quiet, Refused):
+        with suppress(EngineUnavailable, Away, Quiet, Refused, OSError):
             for found in Engine.here().labelled(LABEL):
                 name = found["Names"][0].lstrip("/")
                 ours = found["Labels"].get("raysched.rooms") == str(self._rooms)
@@ -128,20 +132,18 @@ def _prune(folder: Path) -> None:
                 _say(f"{tag}: no job has used it for a day; it is removed")
 
 
-def _end(engine: object, room: Room) -> None:
-    from raysched.runners.container.engine import Engine
+def _end(engine: Engine, room: Room) -> None:
     from raysched.runners.container.faults import Absent
     from raysched.runners.container.options import LABEL
-    from raysched.runners.container.reclaim import reclaim
+    from raysched.runners.container.reclaim import open_folders
 
-    assert isinstance(engine, Engine)
     with suppress(Absent):
         labels = engine.inspect(room.name)["Config"]["Labels"] or {}
         if LABEL not in labels:
             return  # somebody else's, of a name of ours
         engine.stop(room.name, float(labels.get("raysched.grace", 10)))
         if room.out.exists():
-            reclaim(engine, room.name, room.out)
+            open_folders(engine, room.name, room.out)
         engine.remove(room.name)
 
 
@@ -153,7 +155,7 @@ def _settled(room: Room) -> bool:
 
 def _sweep(room: Room) -> None:
     """Remove a room that is over for long enough that no one asks any more."""
-    with suppress(FileNotFoundError, AlreadyWatched):
+    with suppress(AlreadyWatched, OSError):  # gone, or a full disk
         if time.time() - room.path.stat().st_mtime > _KEPT_S:
             room.enter(patience_s=0)
             try:

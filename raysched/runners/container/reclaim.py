@@ -10,38 +10,48 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from raysched.runners.container.engine import Engine
 from raysched.runners.container.faults import Absent, Away, Quiet, Refused
+from raysched.runners.container.room import Room
 from raysched.runners.container.task import OUT
 
 _WHOLE = os.R_OK | os.W_OK | os.X_OK
 
 
-def reclaim(engine: Engine, container: str, out: Path) -> None:
+def reclaim(engine: Engine, container: str, room: Room) -> None:
     """Make all folders of a container that has ended this user's to empty, and its files to read.
 
-    What the engine does not open stays shut.
+    What the engine does not open stays shut. Only for the room's owner.
+
+    Raises:
+        OSError: the disk does not take a file's copy, or the folder stays shut.
     """
     if os.geteuid() == 0:
         return
-    try:
-        _open_folders(engine, container, out)
-        for file in _unreadable(out):
-            _copy(engine, container, file)
-    except (Absent, Away, Quiet, Refused):
+    open_folders(engine, container, room.out)
+    with suppress(Absent, Away, Quiet, Refused):
+        for file in _unreadable(room.out):
+            _copy(engine, container, file, room.copy)
+
+
+def open_folders(engine: Engine, container: str, out: Path) -> None:
+    """Make all folders of a container that has ended this user's to empty; needs no disk.
+
+    What the engine does not open stays shut, and what no path is short enough for.
+    """
+    if os.geteuid() == 0:
         return
-
-
-def _open_folders(engine: Engine, container: str, out: Path) -> None:
-    if not _may(out, _WHOLE):
-        above, name = os.path.split(OUT)
-        engine.put(container, above, _folders([name]))
-    before: Sequence[str] = ()
-    while (shut := list(_shut(out))) and shut != before:
-        engine.put(container, OUT, _folders(shut))
-        before = shut  # those that they held are seen only now
+    with suppress(Absent, Away, Quiet, Refused, OSError):
+        if not _may(out, _WHOLE):
+            above, name = os.path.split(OUT)
+            engine.put(container, above, _folders([name]))
+        before: Sequence[str] = ()
+        while (shut := list(_shut(out))) and shut != before:
+            engine.put(container, OUT, _folders(shut))
+            before = shut  # those that they held are seen only now
 
 
 def _shut(out: Path) -> Iterator[str]:
@@ -74,9 +84,14 @@ def _unreadable(out: Path) -> list[Path]:
     return [file for file in found if file.suffix == ".parquet" and not _may(file, os.R_OK)]
 
 
-def _copy(engine: Engine, container: str, file: Path) -> None:
-    """Put a copy that this user may read in the place of a file."""
-    new = file.with_name(f".{os.getpid()}.copy")
-    with open(new, "wb") as content:
-        engine.copy(container, f"{OUT}/{file.name}", content)
-    os.replace(new, file)
+def _copy(engine: Engine, container: str, file: Path, new: Path) -> None:
+    """Put a copy that this user may read in the place of a file.
+
+    It is written outside the container's folder, where a link may lie under any name.
+    """
+    try:
+        with open(new, "wb") as content:
+            engine.copy(container, f"{OUT}/{file.name}", content)
+        os.replace(new, file)
+    finally:
+        new.unlink(missing_ok=True)

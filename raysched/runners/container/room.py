@@ -30,6 +30,7 @@ class Room:
         self.path = rooms / name
         self.out = self.path / "out"
         self.log = self.path / "log"
+        self.copy = self.path / "copy"
         self.secrets = _in_memory() / name
         self._owner: int | None = None
 
@@ -164,6 +165,7 @@ class Room:
     def clear(self) -> None:
         """Remove all but the facts, and what only root could: that it was tried is a fact, too."""
         shutil.rmtree(self.secrets, ignore_errors=True)
+        self.copy.unlink(missing_ok=True)
         shutil.rmtree(self.out, ignore_errors=True)
         self.log.unlink(missing_ok=True)
         if self.out.exists():
@@ -189,13 +191,13 @@ class Room:
     def _once(self, fact: str, content: bytes) -> bytes:
         """Write a fact if there is none, whole or not at all, and return the one there is."""
         new = self.path / f".{fact}.{os.getpid()}.{time.monotonic_ns()}"
-        new.write_bytes(content)
         try:
+            new.write_bytes(content)
             os.link(new, self.path / fact)
         except FileExistsError:
             return (self.path / fact).read_bytes()
         finally:
-            new.unlink()
+            new.unlink(missing_ok=True)
         return content
 
 
