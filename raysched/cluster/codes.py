@@ -12,8 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from raysched.errors import NotFound
+
 KEPT_BYTES = 128 * 1024 * 1024
 """How much code is kept for attempts to come."""
+
+
+class Unanswered(Exception):
+    """Raised when nobody has said what the code is, nor that there is none; ask again."""
 
 
 class _Kept(NamedTuple):
@@ -27,11 +33,14 @@ class Codes:
     def __init__(
         self,
         *,
-        fetch: Callable[[str], bytes],
+        fetch: Callable[[str], bytes | NotFound],
         put: Callable[[bytes], Any],
         most_bytes: int = KEPT_BYTES,
     ) -> None:
-        """Have `fetch` give code by its hash, and `put` lay it into Ray's store."""
+        """Have `fetch` give code by its hash, and `put` lay it into Ray's store.
+
+        `fetch` returns the error if there is no such code; what it raises says nothing of that.
+        """
         self._fetch = fetch
         self._put = put
         self._most_bytes = most_bytes
@@ -39,18 +48,32 @@ class Codes:
         self._lock = threading.Lock()
 
     def reference(self, code_hash: str) -> Any:
-        """Return the reference to code in Ray's store; raises what fetching it raises."""
+        """Return the reference to code in Ray's store; raises what `put` raises.
+
+        Raises:
+            NotFound: there is no such code.
+            Unanswered: it could not be asked for.
+        """
         with self._lock:
             if code_hash in self._kept:
                 self._kept.move_to_end(code_hash)
                 return self._kept[code_hash].reference
         # Without the lock, as the scheduler may take its time. Fetched twice it does no harm.
-        code = self._fetch(code_hash)
+        code = self._fetched(code_hash)
         kept = _Kept(self._put(code), len(code))
         with self._lock:
             self._kept[code_hash] = kept
             self._let_go()
         return kept.reference
+
+    def _fetched(self, code_hash: str) -> bytes:
+        try:
+            answer = self._fetch(code_hash)
+        except Exception as error:
+            raise Unanswered(f"{type(error).__name__}: {error}") from error
+        if isinstance(answer, NotFound):
+            raise answer
+        return answer
 
     def _let_go(self) -> None:
         """Forget the code launched longest ago, beyond what may be kept."""

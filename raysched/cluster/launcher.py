@@ -11,8 +11,9 @@ import json
 import logging
 import sys
 import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -22,7 +23,7 @@ import ray
 
 from raysched.cluster import burial, line, mail, placement, upward
 from raysched.cluster.attempts import Setting
-from raysched.cluster.codes import Codes
+from raysched.cluster.codes import Codes, Unanswered
 from raysched.cluster.mail import Kind, Launches, OrderLetter, Orders, ReportLetter, Stops
 from raysched.cluster.names import LAUNCHER, SWITCH_S, line_of
 from raysched.cluster.postman import Postman
@@ -48,6 +49,7 @@ GROUPS = {"attach": 1, "news": 4, "life": 4, "freight": 4}
 
 _SHAPES_KEPT = 256
 _UNDERTAKERS = 8
+_ASK_AGAIN_S = 0.2  # how soon after a scheduler has not given code
 _MOST_WORKERS = 5  # may lose an attempt whose container lives; then it is lost for good
 
 
@@ -63,8 +65,9 @@ class _Task:
 class _Attempt:
     """An attempt under way: its task, where it runs once that is known, and its end if wanted.
 
-    It has no task while the node is sought on which its container may be running. Code
-    that is too large for its letter is kept in Ray's store by `code`, the reference to it.
+    It has no task while its code is fetched, or the node is sought on which its container
+    may be running. Code that is too large for its letter is kept in Ray's store by `code`,
+    the reference to it.
     """
 
     letter: OrderLetter
@@ -100,6 +103,7 @@ class Launcher:
         self._codes = Codes(fetch=partial(upward.ask, "code"), put=ray.put)
         self._docked: Dock | None = None
         self._lifeline = threading.Event()
+        self._fetcher = ThreadPoolExecutor(1, "raysched-fetcher")
         self._undertakers = ThreadPoolExecutor(_UNDERTAKERS, "raysched-undertaker")
         self._postman = Postman(
             deliver=self._report,
@@ -183,21 +187,15 @@ class Launcher:
     def _launch(self, epoch: int, tasks: Sequence[Sequence[OrderLetter]]) -> None:
         """Hand tasks to Ray; orders of an older epoch, or told twice, are passed over."""
         for letters in tasks:
-            try:
-                codes = self._codes_of(letters)
-                with self._lock:
-                    if epoch == self._epoch:
-                        fresh = [each for each in letters if not self._knows(each.key)]
-                        self._begin([_Attempt(each, codes.get(each.code_hash)) for each in fresh])
-            except ray.exceptions.RayActorError:
-                # The scheduler died before it gave the code. The next one will not find
-                # these orders among those that are known here, and gives them again.
-                _log.info("no scheduler gives the code of %s", letters[0].key)
-            except Exception as error:  # one task's fault is its own
-                _log.warning("Ray refuses %s: %s", letters[0].key, error)
-                with self._lock:
-                    for letter in letters:
-                        self._tell(mail.seal_report(_refused(letter.key, error)))
+            with self._lock:
+                if epoch != self._epoch:
+                    return
+                fresh = [_Attempt(each) for each in letters if not self._knows(each.key)]
+                self._attempts.update({each.letter.key: each for each in fresh})
+                if all(each.letter.code is not None for each in fresh):
+                    self._begin(fresh)
+                else:
+                    self._fetcher.submit(self._fetch, fresh)
 
     def _stop(self, epoch: int, orders: Sequence[StopOrder]) -> None:
         """End attempts: out of Ray's queue, or through the guard of the worker they run in."""
@@ -217,13 +215,23 @@ class Launcher:
 
     def _begin(self, attempts: Sequence[_Attempt]) -> None:
         fresh = [each for each in attempts if not each.letter.resumed]
-        if fresh:
-            self._submit(fresh)
+        try:
+            if fresh:
+                self._submit(fresh)
+        except Exception as error:  # one task's fault is its own
+            self._refuse(fresh, error)
         for attempt in attempts:
             if attempt.letter.resumed:
                 key = attempt.letter.key
-                self._attempts[key] = attempt
                 self._undertake([key], partial(self._seek, key, attempt))
+
+    def _refuse(self, attempts: Sequence[_Attempt], error: Exception) -> None:
+        for attempt in attempts:
+            _log.warning("Ray refuses %s: %s", attempt.letter.key, error)
+            self._tell(mail.seal_report(_refused(attempt.letter.key, error)))
+
+    def _wanted(self, attempts: Sequence[_Attempt]) -> Sequence[_Attempt]:
+        return [each for each in attempts if self._attempts.get(each.letter.key) is each]
 
     def _submit(self, attempts: Sequence[_Attempt]) -> None:
         """Give attempts a task; on its node one whose container may be running there."""
@@ -273,6 +281,8 @@ class Launcher:
             burial.stop(key, attempt.started)
         elif attempt.ref:
             ray.cancel(attempt.ref, force=False, recursive=False)
+        elif not attempt.workers and not attempt.letter.resumed:  # its code is not there yet
+            self._again(key, attempt)
 
     def _again(self, key: str, attempt: _Attempt) -> None:
         """Give an attempt that has not begun a task of its own, unless it is not to begin."""
@@ -299,6 +309,27 @@ class Launcher:
         self._postman.post(letter)
 
     # Threads of its own
+
+    def _fetch(self, attempts: Sequence[_Attempt]) -> None:
+        """Begin attempts once their code is there; any scheduler may give it, now or later."""
+        with self._lock:
+            attempts = self._wanted(attempts)
+        hashes = {each.letter.code_hash for each in attempts if each.letter.code is None}
+        try:
+            codes = {each: self._codes.reference(each) for each in hashes}
+        except Unanswered as error:
+            _log.info("no scheduler gives the code of %s: %s", attempts[0].letter.key, error)
+            upward.look_again()
+            time.sleep(_ASK_AGAIN_S)
+            self._fetcher.submit(self._fetch, attempts)  # behind those that may have better luck
+        except Exception as error:
+            with self._lock:
+                self._refuse(self._wanted(attempts), error)
+        else:
+            for attempt in attempts:
+                attempt.code = codes.get(attempt.letter.code_hash)
+            with self._lock:
+                self._begin(self._wanted(attempts))
 
     def _undertake(self, keys: Sequence[str], work: Callable[[], None]) -> None:
         """Have a thread see to attempts that lost their worker; they end, whatever happens."""
@@ -382,11 +413,6 @@ class Launcher:
             for letter in letters:
                 if letter.kind is Kind.END:
                     self._unsettled.pop(letter.key, None)
-
-    def _codes_of(self, letters: Sequence[OrderLetter]) -> Mapping[str, Any]:
-        """Return the references to the code that is too large for its letter, by its hash."""
-        hashes = {each.code_hash for each in letters if each.code is None}
-        return {each: self._codes.reference(each) for each in hashes}
 
 
 @lru_cache(_SHAPES_KEPT)

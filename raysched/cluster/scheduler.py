@@ -32,7 +32,7 @@ from raysched.engine.driver import Driver
 from raysched.engine.engine import Engine
 from raysched.engine.lasting import lasting
 from raysched.engine.messages import Backfill, Explain, ListUnfinished, Message, Reports
-from raysched.errors import RayschedError, StoreError
+from raysched.errors import NotFound, RayschedError, StoreError
 from raysched.store import beacon, leftovers, query, results, whereabouts
 from raysched.store.history import History
 from raysched.store.sealer import Sealer
@@ -96,9 +96,12 @@ class Scheduler:
         told = [report for report in reports if report is not None]
         return await self.tell(Reports(launcher=launcher, reports=told))
 
-    async def code(self, code_hash: str) -> bytes:
-        """Return a job's pickled function, for a launcher."""
-        return await asyncio.to_thread(self._store.code, code_hash)
+    async def code(self, code_hash: str) -> bytes | NotFound:
+        """Return a job's pickled function, for a launcher; the error, if there is none."""
+        try:
+            return await asyncio.to_thread(self._store.code, code_hash)
+        except NotFound as error:
+            return error
 
     async def where(self) -> dict[str, Any]:
         """Return where this scheduler runs, what it keeps, and which code it has loaded."""

@@ -5,7 +5,8 @@ import weakref
 
 import pytest
 
-from raysched.cluster.codes import Codes
+from raysched.cluster.codes import Codes, Unanswered
+from raysched.errors import NotFound, StoreError
 
 
 class Reference:
@@ -82,15 +83,36 @@ def test_code_that_is_larger_than_all_that_may_stay_is_its_attempts_alone(store,
     assert store.count() == 0
 
 
-def test_code_that_could_not_be_fetched_is_fetched_for_the_next_run(store):
+@pytest.mark.parametrize(
+    "fault",
+    [TimeoutError(), ValueError("no actor of this name"), StoreError("the disk is full.")],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_whatever_keeps_a_scheduler_from_giving_code_it_can_be_asked_for_again(store, fault):
+    faults = [fault]
+
     def fetch(code_hash):
-        if not store.fetched:
-            store.fetched.append(code_hash)
-            raise ConnectionError
+        if faults:
+            raise faults.pop()
         return store.fetch(code_hash)
 
     codes = Codes(fetch=fetch, put=store.put)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(Unanswered, match=type(fault).__name__) as told:
         codes.reference("a")
+    assert told.value.__cause__ is fault
     codes.reference("a")
-    assert store.fetched == ["a", "a"]
+    assert store.fetched == ["a"]
+
+
+def test_that_there_is_no_such_code_is_an_answer(store):
+    codes = Codes(fetch=lambda code_hash: NotFound(f"there is no code {code_hash}."), put=store.put)
+    with pytest.raises(NotFound, match="there is no code a"):
+        codes.reference("a")
+
+
+def test_that_rays_store_does_not_take_code_is_not_the_schedulers_fault(store):
+    def put(code):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        Codes(fetch=store.fetch, put=put).reference("a")
