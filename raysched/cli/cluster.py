@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,13 @@ import typer
 
 from raysched.cli.options import Home, Output, connected, home_of, is_running
 from raysched.cli.output import Format, say, say_next, show_facts
-from raysched.cluster.patience import hurry
+from raysched.cluster.patience import hurried, hurry
 from raysched.errors import ClusterError, Conflict, InvalidParameter, NotRunning, RayschedError
 from raysched.store.whereabouts import without_password
 
 if TYPE_CHECKING:
     from raysched.client import Client
+    from raysched.cluster.mark import Mark
 
 _ANSWER_S = 5.0
 """How long what looks at the scheduler, or ends it, waits for its answer."""
@@ -82,11 +84,15 @@ def _up_here(
     renew: bool,
 ) -> None:
     from raysched.client.connect import connect
+    from raysched.cluster.handle import PATIENCE_S
 
     named = None if home is None else home_of(home)
+    # Signs of life do not count here: a process may live whose engine is stuck.
+    limit = hurry(hurried() or PATIENCE_S) if renew else nullcontext()
     try:
-        client = connect(named, start=False)
-        replace = renew and _is_outdated(client)
+        with limit:
+            client = connect(named, start=False)
+            replace = renew and _is_outdated(client)
     except NotRunning:
         say(f"starting the scheduler for {home_of(home)}, and Ray if there is none ...", "dim")
         client = connect(named, num_cpus=num_cpus, num_gpus=num_gpus, state_url=state_url)
@@ -138,25 +144,37 @@ def _renewed(named: Path | None) -> Client:
         Conflict: it has another home than the one named.
         ClusterError: the cluster remembers no home.
     """
-    import ray
-
     from raysched.client.connect import connect
-    from raysched.cluster import mark
 
-    last = mark.read(ray.get_runtime_context().gcs_address)
+    last = _last_mark(named)
     if last is None:
         raise ClusterError(
             "the scheduler was not replaced.",
             why="which home it has is not known.",
             fix="see `raysched doctor`.",
         )
-    if named not in (None, Path(last.home)):
+    _stop_scheduler(named)
+    return connect(last.home, state_url=last.state_url)
+
+
+def _last_mark(named: Path | None) -> Mark | None:
+    """Return what the scheduler of the Ray that is joined has left, even if it hangs now.
+
+    Raises:
+        Conflict: it has another home than the one named.
+    """
+    import ray
+
+    from raysched.cluster import mark
+
+    last = mark.read(ray.get_runtime_context().gcs_address)
+    if last is not None and named not in (None, Path(last.home)):
         raise Conflict(
             f"the scheduler of this Ray cluster keeps its home at {last.home}, not {named}.",
-            fix="leave the home out.",
+            why="a cluster has one scheduler, and a scheduler has one home.",
+            fix="leave the home out, or unset RAY_ADDRESS to leave that cluster alone.",
         )
-    _stop_scheduler()
-    return connect(last.home, state_url=last.state_url)
+    return last
 
 
 def down(
@@ -196,7 +214,7 @@ def down(
         disconnect()
         local.stop(place)
         say(f"stopped the scheduler and Ray; the history stays in {place}.")
-    elif _stop_scheduler():
+    elif _stop_scheduler(home and place):
         say("stopped the scheduler; Ray and the runs under way go on.")
     if not with_ray:
         say_next("runs")
@@ -236,14 +254,19 @@ def _asked(home: Path | None, *, spare_runs: bool) -> Client | None:
     return client
 
 
-def _stop_scheduler() -> bool:
-    """Stop the scheduler of the Ray that this process has joined; whether there was one."""
+def _stop_scheduler(named: Path | None) -> bool:
+    """Stop the scheduler of the Ray that this process has joined; whether there was one.
+
+    Raises:
+        Conflict: it has another home than the one named.
+    """
     import ray
 
     from raysched.cluster.handle import SchedulerHandle
 
     if not ray.is_initialized():  # it could not be joined, and Ray would start another
         return False
+    _last_mark(named)
     try:
         SchedulerHandle.find().stop()
     except NotRunning:

@@ -68,7 +68,7 @@ def connect(
     logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
     from raysched.cluster.handle import SchedulerHandle
 
-    _join_ray(home, address, start=start, num_cpus=num_cpus, num_gpus=num_gpus)
+    _join_ray(home, address, start=start, num_cpus=num_cpus, num_gpus=num_gpus, state_url=state_url)
     try:
         client = Client(SchedulerHandle.find())
     except NotRunning:
@@ -103,29 +103,11 @@ def _start_scheduler(
     last = mark.read(ray.get_runtime_context().gcs_address)
     if last is not None and (not named or last.home == place):
         place, state_url = last.home, state_url or last.state_url
-    _check_state_named(Path(place), state_url)
     return SchedulerHandle.start(
         place,
         state_url=state_url,
         seal_every_s=SEAL_EVERY_S if seal_every_s is None else seal_every_s,
     )
-
-
-def _check_state_named(home: Path, state_url: str | None) -> None:
-    """Raise if a home's state is in a database, and none is named.
-
-    The home alone does not say whether it is the one that this database goes with, or a copy.
-    """
-    from raysched.store import whereabouts
-
-    noted = whereabouts.noted(home)
-    if noted is not None and state_url is None:
-        raise Conflict(
-            f"the state of {home} is at {whereabouts.without_password(noted)}, and none is named.",
-            why="an empty state in its place would know no job, and decide slots again.",
-            fix=f"raysched up --state-url URL, or rs.connect(state_url=...); for an empty state "
-            f"remove {home / whereabouts.NOTE}.",
-        )
 
 
 def _join_ray(
@@ -135,10 +117,12 @@ def _join_ray(
     start: bool,
     num_cpus: int | None,
     num_gpus: int | None,
+    state_url: str | None,
 ) -> None:
     import ray
 
     from raysched.cluster import finding, local
+    from raysched.store import whereabouts
 
     if ray.is_initialized():
         return
@@ -152,6 +136,7 @@ def _join_ray(
                 "with raysched on it has this machine as a node.",
                 fix="run `raysched up`.",
             )
+        whereabouts.check_named(place, state_url)  # a refusal is to leave no Ray behind
         own = local.start(place, num_cpus=num_cpus, num_gpus=num_gpus)
         found = finding.FoundRay(address=own.address, own=own)
     found.authenticate()

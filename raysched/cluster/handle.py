@@ -13,12 +13,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import ActorDiedError
 
 from raysched.cluster.names import NAMESPACE, SCHEDULER, detached
 from raysched.cluster.patience import hurried, hurry
 from raysched.cluster.scheduler import BEACON, Scheduler
 from raysched.engine.messages import Backfill, Message, Status, TriggerRuns
-from raysched.errors import ClusterError, NotRunning, RayschedError
+from raysched.errors import ClusterError, Conflict, NotRunning, RayschedError
 
 if TYPE_CHECKING:
     from raysched.store.archive import Archive
@@ -70,13 +71,20 @@ class SchedulerHandle:
         """Start the scheduler unless there is one, and wait until it answers.
 
         Raises:
+            Conflict: the home's state is in a database, and none is named.
             ClusterError: it does not come up.
         """
         options = {**detached(SCHEDULER), "max_concurrency": 10_000}
         actor = ray.remote(Scheduler).options(**options).remote(home, state_url, seal_every_s)
         handle = cls(actor)
         with hurry(_START_S):  # it cannot show signs of life before
-            handle.ask(Status())
+            try:
+                handle.ask(Status())
+            except ClusterError as error:
+                refusal = _refusal(error.__context__)
+                if refusal is None:
+                    raise
+                raise refusal from None
         return handle
 
     def ask(self, message: Message) -> Any:
@@ -104,7 +112,7 @@ class SchedulerHandle:
             except ray.exceptions.ActorUnavailableError as error:
                 self._give_up(error, until)
                 arguments = tuple(_again(argument) for argument in arguments)
-            except ray.exceptions.ActorDiedError as error:
+            except ActorDiedError as error:
                 raise self._gone(error) from None
             except ray.exceptions.RayTaskError as error:
                 raise _broken(error) from error
@@ -213,6 +221,14 @@ class ArchivistHandle:
         actor = self._scheduler.call("archivist")
         self._found = SchedulerHandle(actor, keeper=self._scheduler._actor)
         return self._found.call(method, *arguments)
+
+
+def _refusal(error: BaseException | None) -> Conflict | None:
+    """Return the conflict for which an actor refused to be made, if that is why it died."""
+    # Ray says why in the first argument alone.
+    task_error = error.args[0] if isinstance(error, ActorDiedError) and error.args else None
+    cause = getattr(task_error, "cause", None)
+    return cause if isinstance(cause, Conflict) else None
 
 
 def _broken(error: Exception) -> ClusterError:

@@ -56,7 +56,14 @@ class Scheduler:
     """One home's scheduler. Ray restarts it with the same literal arguments after a crash."""
 
     def __init__(self, home: str, state_url: str | None, seal_every_s: float) -> None:
+        """Open the home and begin to decide.
+
+        Raises:
+            Conflict: the home's state is in a database, and none is named.
+            StoreError: the home or its state cannot be opened.
+        """
         sys.setswitchinterval(SWITCH_S)
+        whereabouts.check_named(home, state_url)  # only this machine is sure to see the home
         self._home = home
         self._state_url = state_url
         self._code = installed.code_hash()  # what was loaded now, whatever is installed later
@@ -181,7 +188,8 @@ class Scheduler:
     def _mark_home(self) -> None:
         """Let clients know the home and its state; without the mark they have it read for them."""
         try:
-            whereabouts.note(self._home, self._state_url)
+            if self._state_url is not None:
+                whereabouts.note(self._home, self._state_url)
             beacon.light(self._home, BEACON, self._word)
         except (StoreError, OSError) as error:
             _log.warning("%s", error)

@@ -30,6 +30,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from raysched.errors import StoreError
 from raysched.store.home.local import sync_folder
+from raysched.store.whereabouts import without_password
 
 Mode = Literal["write", "share", "read"]
 
@@ -76,7 +77,8 @@ class Database:
                 or PostgreSQL's driver is not installed.
         """
         self.url = _locate(where)
-        self.name = self.path if self.is_sqlite else self.url.render_as_string()
+        shown = without_password(self.url.render_as_string())
+        self.name = self.path if self.is_sqlite else shown
         self._engine = self._sqlite() if self.is_sqlite else _postgres(self.url)
         share: dict[str, Any] = {"sqlite_begin": "BEGIN"}
         read = {**share, **({} if self.is_sqlite else _POSTGRES_READ)}

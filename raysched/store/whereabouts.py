@@ -4,7 +4,7 @@ The scheduler notes it in the home, so that who reads the history finds the rows
 file holds yet, whether a scheduler runs or not. The URL may bear a password: the note is
 its owner's alone, as the state itself is where it is a file.
 
-Law: the standard library alone, for a shell that completes a word waits for it.
+Law: the standard library and the errors alone, for a shell that completes a word waits for it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from raysched.errors import Conflict
+
 NOTE = "state.url"
 """The name of the note below a home."""
 
 
-def note(home: str | Path, state_url: str | None) -> None:
-    """Note the URL in the place of a former one; None for a state that is in the home.
+def note(home: str | Path, state_url: str) -> None:
+    """Note the URL in the place of a former one.
 
     Raises:
         OSError: the home cannot be written.
     """
     path = Path(home) / NOTE
-    if state_url is None:
-        path.unlink(missing_ok=True)
-        return
     temp = path.with_name(f".{NOTE}.{os.getpid()}.tmp")
     temp.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -54,7 +53,32 @@ def noted(home: str | Path) -> str | None:
         return None
 
 
+def check_named(home: str | Path, state_url: str | None) -> None:
+    """Refuse to begin a home's state anew where it is in a database, and none is named.
+
+    The home alone does not say whether it is the one that this database goes with, or a copy.
+
+    Raises:
+        Conflict: a URL is noted in the home, and none is named.
+        OSError: there is a note that this user may not read.
+    """
+    url = noted(home) if state_url is None else None
+    if url is not None:
+        raise Conflict(
+            f"the state of {home} is at {without_password(url)}, and none is named.",
+            why="an empty state in its place would know no job, and decide slots again.",
+            fix=f"raysched up --state-url URL, or rs.connect(state_url=...); for an empty state "
+            f"remove {Path(home) / NOTE}.",
+        )
+
+
 def without_password(url: str) -> str:
-    """Return a URL as it may be shown: without who logs in, and by what."""
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at else url
+    """Return a URL as it may be shown: without who logs in and by what, and without its query."""
+    scheme, is_url, rest = url.partition("://")
+    if not is_url:
+        return url
+    place, asks, query = rest.partition("?")
+    if "@" in query:  # a password may hold a "?", and a query an "@"
+        return f"{scheme}://***"
+    _, at, server = place.rpartition("@")
+    return f"{scheme}://{'***@' if at else ''}{server}{'?***' if asks else ''}"

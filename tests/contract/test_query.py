@@ -174,7 +174,7 @@ def test_postgres_is_merged_in_once_the_home_names_it(postgres_url, home, clock)
     assert peek.job_names(home) == ["tick"]
     assert peek.unfinished(home, "tick@", 10) == ["tick@3"]
     assert peek.finished(home, "tick@", 10) == ["tick@2", "tick@1"]
-    whereabouts.note(home, None)
+    (home / whereabouts.NOTE).unlink()
     assert ids(home) == ["tick@1"]
 
 

@@ -11,6 +11,7 @@ import pytest
 import raysched as rs
 from raysched.cluster import local
 from raysched.errors import Conflict
+from raysched.store import whereabouts
 
 
 def test_what_no_file_holds_is_read_by_the_home_alone_with_the_scheduler_up_and_down(
@@ -59,6 +60,15 @@ def test_a_home_whose_state_is_elsewhere_is_not_begun_anew(tmp_path, postgres_ur
         with pytest.raises(Conflict, match="postgresql") as raised:
             rs.connect(home, num_cpus=1)
         assert "--state-url" in raised.value.fix
+        assert not ray.is_initialized()
+        assert local.find(home) is None
+
+        # A client that does not see the home leaves it to the scheduler.
+        local.start(home, num_cpus=1)
+        with pytest.raises(Conflict, match="postgresql") as raised:
+            rs.connect(home)
+        assert "--state-url" in raised.value.fix
+        assert whereabouts.noted(home) == postgres_url
         assert not (home / "state.db").exists()
         assert rs.connect(home, state_url=postgres_url).status()["epoch"] == 2
     finally:

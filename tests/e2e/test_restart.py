@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import sqlite3
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,9 +23,18 @@ from raysched.cluster.handle import SchedulerHandle
 from raysched.cluster.installed import code_hash
 from raysched.cluster.patience import hurry
 from raysched.cluster.scheduler import SystemClock
-from raysched.errors import NotRunning, RayschedError
+from raysched.errors import ClusterError, NotRunning, RayschedError
 from raysched.store.sql import SqlStore
 from support import until
+
+
+@contextmanager
+def locked(state):
+    """Keep everybody from writing to a SQLite database until what this yields is called."""
+    options = {"isolation_level": None, "check_same_thread": False}
+    with closing(sqlite3.connect(state, timeout=60, **options)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        yield holder.rollback
 
 
 def test_a_restart_of_ray_resumes_the_timetable_and_judges_what_was_running(tmp_path):
@@ -162,6 +173,18 @@ def test_up_replaces_a_scheduler_of_other_code_and_one_that_hangs_and_down_ends_
         assert client.trigger(heavy).result("60s") == len(large)
         assert main.run(["up", "--renew"]) == 0
         assert client.status()["pid"] == renewed["pid"]
+
+        with ThreadPoolExecutor() as threads, locked(home / "state.db") as release:
+            with hurry(2):
+                with pytest.raises(ClusterError):
+                    client.trigger(small)  # its commit waits, and so does the engine
+                gone = threads.submit(psutil.Process(renewed["pid"]).wait, 60)
+                gone.add_done_callback(lambda _: release())
+                assert main.run(["up", "--renew"]) == 0
+            gone.result()
+        client = rs.connect(home)
+        assert client.status()["epoch"] == renewed["epoch"] + 1
+        renewed = client.status()
 
         os.kill(renewed["pid"], signal.SIGSTOP)
         with hurry(8):

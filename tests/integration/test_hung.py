@@ -86,3 +86,16 @@ def test_status_and_down_tell_that_it_hangs_and_no_ray_is_stopped_unasked(
     assert '"state": "not answering"' in told.out
     assert told.err.count("whether runs are under way is not known") == 2
     assert client.status()["pid"]
+
+
+def test_down_for_another_home_leaves_a_scheduler_that_hangs_alone(
+    client, monkeypatch, capsys, tmp_path
+):
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    pid = client.status()["pid"]
+    with stopped(pid):
+        assert main.run(["down", "--force", "--home", str(tmp_path)]) == 2
+    assert f"keeps its home at {client.home}" in " ".join(capsys.readouterr().err.split())
+    assert client.status()["pid"] == pid
