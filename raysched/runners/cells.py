@@ -17,6 +17,7 @@ from types import CodeType, FunctionType
 from typing import Any, ClassVar
 
 from raysched.runners.memoized import CACHED, reduced
+from raysched.runners.submodules import spelled
 
 FILE = "<notebook>"
 """What tracebacks name as the file; lines count from the function's first, decorators included."""
@@ -69,11 +70,18 @@ def _pickler() -> Any:
     reduce_code = Pickler.dispatch_table[CodeType]
 
     class CellPickler(Pickler):  # type: ignore[misc]  # Ray's has no types
-        """Cloudpickle's, but for code and for functions with a cache."""
+        """Cloudpickle's, but for code, submodules, and functions with a cache."""
 
         dispatch_table: ClassVar[Any] = ChainMap(
             {CodeType: lambda code: reduce_code(settled(code)), CACHED: reduced},
             Pickler.dispatch_table,
         )
+
+        def reducer_override(self, value: Any) -> Any:
+            parts = super().reducer_override(value)
+            if parts is not NotImplemented and isinstance(value, FunctionType):
+                _attributes, slots = parts[2]
+                slots["_cloudpickle_submodules"] += spelled(value)
+            return parts
 
     return CellPickler

@@ -21,6 +21,7 @@ import dataclasses
 import wsgiref
 import raysched as rs
 import _helper
+import _placed
 from _helper import FACTOR, Point
 from regions.names import NAMES
 
@@ -53,6 +54,10 @@ shorter = rs.job(name="shorter", schedule="@daily")(lambda x=1: (Point(x), KNOWN
 @rs.job(schedule="@daily")
 def beside():
     return open(__file__.replace("report.py", "data.csv"))
+
+@rs.job(schedule="@daily")
+def below_a_helper():
+    return [name for name in (1, 2) if _placed.__file__]
 '''
 HELPER = """
 import logging
@@ -164,6 +169,7 @@ CASES = [
 REPORT_FILES = {
     "report.py": REPORT,
     "_helper.py": HELPER,
+    "_placed.py": "",
     "regions/__init__.py": "",
     "regions/names.py": 'NAMES = {("EU", "Europe"), ("US", None)}',
 }
@@ -234,8 +240,8 @@ def elsewhere(here, tmp_path_factory):
     folder = tmp_path_factory.mktemp("there") / "deeper" / "copied"
     shutil.copytree(here, folder, ignore=shutil.ignore_patterns("__pycache__"))
     below = write(tmp_path_factory.mktemp("below") / "jobs" / "etl").parent
-    (below / "etl" / "_helper.py").rename(below / "_helper.py")
-    (below / "etl" / "regions").rename(below / "regions")
+    for name in ("_helper.py", "_placed.py", "regions"):
+        (below / "etl" / name).rename(below / name)
     return versions(folder, folder / "sets.py", below)
 
 
@@ -244,8 +250,49 @@ def test_it_is_the_same_wherever_the_folder_lies(by_seed, elsewhere, job):
     assert all(found[job] == by_seed[0][job] for found in elsewhere if job in found)
 
 
-def test_it_is_another_elsewhere_if_the_job_looks_at_where_it_lies(by_seed, elsewhere):
-    assert elsewhere[0]["beside"] != by_seed[0]["beside"]
+@pytest.mark.parametrize("job", ["beside", "below_a_helper"])
+def test_it_is_another_elsewhere_if_the_job_looks_at_where_code_lies(by_seed, elsewhere, job):
+    assert elsewhere[0][job] != by_seed[0][job]
+    assert len({found[job] for found in by_seed}) == 1
+
+
+SPELLS = """
+import xml
+import raysched as rs
+
+@rs.job
+def spells():
+    return [xml.dom.minidom.parseString(each).documentElement.tagName for each in ("<a/>",)]
+"""
+SEND = """
+import sys
+from raysched.client.folder import scan
+from raysched.runners.pinned import pin
+assert "xml.dom" not in sys.modules
+(found,) = scan(sys.argv[1]).found
+pinned = pin(found.job)
+sys.stdout.buffer.write(pinned.code_hash.encode() + b"\\n" + pinned.code)
+"""
+LOAD = """
+import pickle, sys
+assert "xml.dom" not in sys.modules
+print(pickle.load(sys.stdin.buffer)())
+"""
+
+
+def test_submodules_that_the_code_spells_travel_whoever_imports_them(tmp_path):
+    def run(script: str, *args: str, given: bytes = b"") -> bytes:
+        command = [sys.executable, "-c", script, *args]
+        return subprocess.run(command, input=given, capture_output=True, check=True).stdout
+
+    found = set()
+    for imported in ("xml", "xml.dom.minidom"):
+        text = SPELLS.replace("import xml", f"import {imported}")
+        folder = write(tmp_path / imported, {"spells.py": text})
+        version, code = run(SEND, str(folder)).split(b"\n", 1)
+        assert run(LOAD, given=code) == b"['a']\n"
+        found.add(version)
+    assert len(found) == 1
 
 
 EDITS = [
