@@ -127,3 +127,18 @@ def test_the_reaper_opens_and_removes_and_copies_nothing(room):
     with full_disk():
         _end(engine, room)
     assert engine.done == ["stop", "open shut", "remove"]
+
+
+def test_folders_of_any_depth_are_removed_and_stop_nobody(room):
+    above = os.open(room.out, os.O_RDONLY)
+    for _ in range(5000):
+        os.mkdir("d", dir_fd=above)
+        below = os.open("d", os.O_RDONLY, dir_fd=above)
+        os.close(above)
+        above = below
+    os.close(above)
+    engine = OneContainer()
+    _end(engine, room)
+    assert engine.done == ["stop", "remove"]
+    room.clear()
+    assert not room.out.exists()

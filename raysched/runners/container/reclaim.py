@@ -40,11 +40,11 @@ def reclaim(engine: Engine, container: str, room: Room) -> None:
 def open_folders(engine: Engine, container: str, out: Path) -> None:
     """Make all folders of a container that has ended this user's to empty; needs no disk.
 
-    What the engine does not open stays shut, and what no path is short enough for.
+    What the engine does not open stays shut, and so does what lies too deep for a path.
     """
     if os.geteuid() == 0:
         return
-    with suppress(Absent, Away, Quiet, Refused, OSError):
+    with suppress(Absent, Away, Quiet, Refused, OSError, RecursionError):
         if not _may(out, _WHOLE):
             above, name = os.path.split(OUT)
             engine.put(container, above, _folders([name]))
