@@ -268,8 +268,9 @@ def _first_process(*command: str) -> Iterator[_Leader]:
     )
     child: psutil.Process | None = None
     try:
-        # The child is there once unshare has made the spaces, which enter by its number.
-        while child is None or not child.cmdline()[0].endswith(rest[0]):
+        # The child is there once unshare has made the spaces, which enter by its number. While
+        # it becomes the program it has no command line.
+        while child is None or not "".join(child.cmdline()[:1]).endswith(rest[0]):
             assert process.poll() is None, process.communicate()[0]
             child = next(iter(psutil.Process(process.pid).children()), None)
         yield _Leader(process, child.pid)
