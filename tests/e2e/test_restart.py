@@ -45,7 +45,7 @@ def test_a_restart_of_ray_resumes_the_timetable_and_judges_what_was_running(tmp_
         with marks.open("a") as file:
             file.write(f"{rs.current().run_id}\n")
 
-    @rs.job(schedule=rs.every("1s"), num_cpus=0.1)
+    @rs.job(num_cpus=0.1)
     def paused():
         raise AssertionError("it is paused")
 
@@ -63,6 +63,7 @@ def test_a_restart_of_ray_resumes_the_timetable_and_judges_what_was_running(tmp_
         client = rs.connect(home, num_cpus=2)
         client.deploy(tick, paused, interrupted, unlucky)
         client.pause(paused, note="over the weekend")
+        client.deploy(paused.options(schedule=rs.every("1s")))  # which has no slot before that
         retried, lost = client.trigger(interrupted), client.trigger(unlucky)
         until(lambda: retried.status == lost.status == "running" and len(client.runs(job="tick")))
     finally:
