@@ -82,18 +82,13 @@ class _Worker:
                 code = large[letter.code_hash] if letter.code is None else letter.code
                 ended = self._run(setting, batch, mail.open_order(letter.body), code)
                 batch.over(mail.seal_report(ended))
-            if not self._has_gpus():
-                self._warmth.renew()
+            self._warmth.renew()
             return batch.untold()
         except BaseException:
             # This is no fault of the job's, whose exceptions do not come here. A worker in an
             # unknown state is always free, and would fail run after run.
             _log.exception("the worker is unfit for more runs")
             os._exit(_UNFIT)
-
-    def _has_gpus(self) -> bool:
-        """Whether this task has GPUs, whose memory a library holds until its process ends."""
-        return bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
 
     def _take_notes(self, keys: Sequence[str]) -> Notes | None:
         """Begin the notes of a task; an attempt that is alone in its task needs none."""

@@ -136,21 +136,9 @@ def test_a_run_that_ends_and_is_sealed_while_it_is_read_is_shown_as_ended(store,
     assert list(frame(home, "runs")["status"]) == ["succeeded"]
 
 
-def test_postgres_answers_by_its_url(postgres_url, home, clock):
-    store = SqlStore(postgres_url, clock)
-    store.open()
-    store.commit(deployed(TICK))
-    store.commit(finished(TICK, ["tick@1"]))
-    seal(store, home)
-    store.commit(finished(TICK, ["tick@2"]))
-    store.commit(Changes(runs={"tick@3": run(TICK, "tick@3")}))
-    assert sorted(ids(home, state_url=postgres_url)) == ["tick@1", "tick@2", "tick@3"]
-    assert resolve(home, "tick@", state_url=postgres_url) == ["tick@2", "tick@3", "tick@1"]
-    assert resolve(home, "tick@\0", state_url=postgres_url) == []
-    store.close()
-
-
-def test_postgres_is_merged_in_once_the_home_names_it(postgres_url, home, clock):
+@pytest.fixture
+def postgres_state(postgres_url, home, clock):
+    """The URL of a state that has a run which is sealed, one which is not, and one under way."""
     store = SqlStore(postgres_url, clock)
     store.open()
     store.commit(deployed(TICK))
@@ -159,8 +147,18 @@ def test_postgres_is_merged_in_once_the_home_names_it(postgres_url, home, clock)
     store.commit(finished(TICK, ["tick@2"]))
     store.commit(Changes(runs={"tick@3": run(TICK, "tick@3")}))
     store.close()
+    return postgres_url
+
+
+def test_postgres_answers_by_its_url(postgres_state, home):
+    assert sorted(ids(home, state_url=postgres_state)) == ["tick@1", "tick@2", "tick@3"]
+    assert resolve(home, "tick@", state_url=postgres_state) == ["tick@2", "tick@3", "tick@1"]
+    assert resolve(home, "tick@\0", state_url=postgres_state) == []
+
+
+def test_postgres_is_merged_in_once_the_home_names_it(postgres_state, home):
     assert ids(home) == ["tick@1"]
-    whereabouts.note(home, postgres_url)
+    whereabouts.note(home, postgres_state)
     assert sorted(ids(home)) == sorted(rs.runs(home).run_id) == ["tick@1", "tick@2", "tick@3"]
     assert list(rs.logs(home, run_id="tick@2").run_id) == ["tick@2"] * 2
     assert resolve(home, "tick@") == ["tick@2", "tick@3", "tick@1"]
