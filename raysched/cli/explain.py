@@ -46,12 +46,13 @@ def _explained(name: str, home: Path | None) -> dict[str, Any]:
 
 
 def _of_files(name: str, home: Path | None) -> Explanation:
-    from raysched.cli.found import resolved, row_of, rows_of
+    from raysched.cli.found import row_of, rows_of
+    from raysched.client.prefix import whole_id
     from raysched.core.explain import explain_finished, explain_unattended
     from raysched.core.states import State
 
     archive = history_of(home)
-    row = row_of(archive, resolved(archive, name))
+    row = row_of(archive, whole_id(name, archive))
     if not State(row["status"]).final:
         return explain_unattended(row)
     return explain_finished(row, rows_of(archive, "attempts", row["run_id"]))

@@ -1,11 +1,11 @@
-"""One run in the history: its id from a prefix, its rows."""
+"""One run in the history: its id, shortened, and its rows."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from raysched.core.model import born, one_of
+from raysched.core.model import born
 from raysched.errors import NotFound
 from raysched.show.text import plain_rows
 
@@ -20,25 +20,6 @@ def short_id(run_id: str, others: list[str]) -> str:
     match = _SECOND.match(run_id)
     short = match[0] if match else run_id
     return short if sum(other.startswith(short) for other in others) == 1 else run_id
-
-
-def resolved(archive: Archive, prefix: str) -> str:
-    """Return the id of the one run that begins with a prefix.
-
-    Raises:
-        NotFound: there is none.
-        Ambiguous: there are several.
-    """
-    from raysched.spec.units import shown
-
-    meant = one_of(prefix, archive.resolve(prefix))
-    if meant is None:
-        raise NotFound(
-            f"there is no run {shown(prefix)}.",
-            why="the history has none that begins so.",
-            fix="see `raysched runs --since all`.",
-        )
-    return meant
 
 
 def row_of(archive: Archive, run_id: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from raysched.cli.console import console, text_line
-from raysched.cli.found import resolved, row_of, rows_of
+from raysched.cli.found import row_of, rows_of
 from raysched.cli.options import Home, Output, RunId, history_of, is_running
 from raysched.cli.output import Format, say, say_next, show_rows
 from raysched.core.states import State
@@ -44,8 +44,10 @@ def logs(
     """
     if follow and output is not Format.TABLE:
         raise typer.BadParameter("--follow prints lines; leave --output out.")
+    from raysched.client.prefix import whole_id
+
     archive = history_of(home)
-    found = resolved(archive, run_id)
+    found = whole_id(run_id, archive)
     lines = fresh(rows_of(archive, "logs", found), {})
     shown = lines if tail is None else lines[max(0, len(lines) - tail) :]
     if len(shown) < len(lines):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysched.cli.found import resolved, row_of, rows_of, short_id
+from raysched.cli.found import row_of, rows_of, short_id
 from raysched.cli.options import (
     All,
     Finished,
@@ -168,8 +168,10 @@ def _known(prefix: str, home: Path | None) -> tuple[dict[str, Any], list[dict[st
         client = connected(home)
         run = client.run(prefix)
         return dict(run.details()), plain_rows(client.attempts(run.id))
+    from raysched.client.prefix import whole_id
+
     archive = history_of(home)
-    row = row_of(archive, resolved(archive, prefix))
+    row = row_of(archive, whole_id(prefix, archive))
     return row, rows_of(archive, "attempts", row["run_id"])
 
 

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from raysched.client.deployments import deployments
 from raysched.client.explain import explained
-from raysched.client.run import Run, not_found
+from raysched.client.prefix import not_found, rows_of_run, whole_id
+from raysched.client.run import Run
 from raysched.core.backfill import MAX_ACTIVE, Reprocess
 from raysched.core.capacity import demand_of
-from raysched.core.model import born, one_of
+from raysched.core.model import born
 from raysched.core.records import with_instants
 from raysched.engine import messages
-from raysched.errors import ClusterError, InvalidParameter
+from raysched.errors import ClusterError, InvalidParameter, NotFound
 from raysched.show.text import plain, plain_rows
 from raysched.spec.declared import DeclaredJob
 from raysched.spec.units import Duration, Instant, ago, duration, instant, shown
@@ -247,13 +248,7 @@ class Client:
             NotFound: there is none.
             Ambiguous: there are several.
         """
-        found = {row["run_id"] for row in self._unfinished(run_id)}
-        if run_id not in found:
-            found |= set(self.archive.resolve(run_id))
-        meant = one_of(run_id, sorted(found))
-        if meant is None:
-            raise not_found(run_id)
-        return Run(self, meant)
+        return Run(self, self._whole_id(run_id))
 
     def runs(
         self,
@@ -270,8 +265,16 @@ class Client:
         return self._history("runs", since, job=job, status=status)
 
     def attempts(self, run_id: str | None = None, since: Since = "24h") -> pd.DataFrame:
-        """Return finished attempts as a DataFrame, one row each; raises as `runs` does."""
-        return self._history("attempts", since if run_id is None else None, run_id=run_id)
+        """Return finished attempts as a DataFrame, one row each.
+
+        Of the run whose id begins with `run_id`, or of all since.
+
+        Raises:
+            NotFound: there is no such run.
+            Ambiguous: there are several.
+            InvalidUnit, StoreError: as `runs` does.
+        """
+        return self._about("attempts", run_id, since)
 
     def decisions(self, job: DeclaredJob | str | None = None, since: Since = "24h") -> pd.DataFrame:
         """Return what became of slots as a DataFrame, one row a slot or span of slots.
@@ -281,11 +284,11 @@ class Client:
         return self._history("decisions", since, job=job)
 
     def logs(self, run_id: str | None = None, since: Since = "24h") -> pd.DataFrame:
-        """Return output as a DataFrame, one row a line; of one run, or of all since.
+        """Return output as a DataFrame, one row a line.
 
-        Raises as `runs` does.
+        Of the run whose id begins with `run_id`, or of all since; raises as `attempts` does.
         """
-        return self._history("logs", since if run_id is None else None, run_id=run_id)
+        return self._about("logs", run_id, since)
 
     def explain(self, name: DeclaredJob | str) -> dict[str, Any]:
         """Return why a job or a run is where it is: `cause, status, reason, fix` and more.
@@ -297,12 +300,13 @@ class Client:
         return explained(self, _name(name)).to_dict()
 
     def cancel(self, run_id: str) -> str:
-        """Cancel an unfinished run and return its state from now on.
+        """Cancel the unfinished run whose id begins with `run_id`; return its state from now on.
 
         Raises:
-            NotFound: no unfinished run has this id.
+            NotFound: there is none, or it is finished.
+            Ambiguous: there are several, finished or not.
         """
-        return str(self._handle.ask(messages.Cancel(run_id=run_id)))
+        return str(self._handle.ask(messages.Cancel(run_id=self._whole_id(run_id))))
 
     def status(self) -> dict[str, Any]:
         """Return counts of jobs and runs, the scheduler's epoch, node, process and home."""
@@ -313,7 +317,7 @@ class Client:
         return list(self._handle.call("seal"))
 
     def find_row(self, run_id: str) -> dict[str, Any]:
-        """Return what is known of a run.
+        """Return what is known of the run with this whole id.
 
         Raises:
             NotFound: nothing is.
@@ -357,8 +361,25 @@ class Client:
         with self.archive.holding(path) as home:
             return node(results.read_notebook(home, path), path)
 
+    def _whole_id(self, prefix: str) -> str:
+        unfinished = [row["run_id"] for row in self._unfinished(prefix)]
+        return whole_id(prefix, self.archive, unfinished)
+
+    def _in_history(self, prefix: str) -> str:
+        try:
+            return whole_id(prefix, self.archive)
+        except NotFound:  # the scheduler, which may be down, is asked of nothing else
+            return self._whole_id(prefix)
+
     def _unfinished(self, prefix: str) -> list[dict[str, Any]]:
         return list(self._handle.ask(messages.ListUnfinished(prefix=prefix, most=11)))
+
+    def _about(self, dataset: str, prefix: str | None, since: Since) -> pd.DataFrame:
+        if prefix is None:
+            return self._history(dataset, since)
+        return rows_of_run(
+            prefix, lambda whole: self._history(dataset, None, run_id=whole), self._in_history
+        )
 
     def _history(
         self, dataset: str, since: Since, *, job: DeclaredJob | str | None = None, **filters: Any

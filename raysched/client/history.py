@@ -6,11 +6,13 @@ which is opened read-only.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysched.client.connect import default_home
+from raysched.client.prefix import rows_of_run, whole_id
 from raysched.spec.units import Duration, Instant, ago
 
 if TYPE_CHECKING:
@@ -30,9 +32,13 @@ def runs(
 ) -> pd.DataFrame:
     """Return runs, finished or not, one row each, oldest first.
 
+    `run_id` may be the beginning of an id that fits no other run.
+
     Raises:
         InvalidUnit: `since` is neither a duration nor an instant.
         InputError: there is no such status.
+        NotFound: there is no run whose id begins with `run_id`.
+        Ambiguous: there are several.
         StoreError: a file of the history is damaged; names it.
     """
     return _read(home, "runs", since, status=status, job=job, run_id=run_id)
@@ -57,9 +63,18 @@ def logs(
     return _read(home, "logs", since, job=job, run_id=run_id)
 
 
-def _read(home: Home, dataset: str, since: Since, **filters: Any) -> pd.DataFrame:
-    from raysched.store import query
+def _read(
+    home: Home, dataset: str, since: Since, *, run_id: str | None = None, **filters: Any
+) -> pd.DataFrame:
+    from raysched.store.archive import FileArchive, Question
 
-    place = default_home() if home is None else Path(home)
+    archive = FileArchive(default_home() if home is None else Path(home))
     start = None if since is None else ago(since, datetime.now(UTC))
-    return query.frame(place, dataset, since=start, **filters)
+    asked = Question(dataset=dataset, since=start, **filters)
+    if run_id is None:
+        return archive.frame(asked)
+    return rows_of_run(
+        run_id,
+        lambda whole: archive.frame(replace(asked, run_id=whole)),
+        lambda prefix: whole_id(prefix, archive),
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raysched.client.stage import cell
 from raysched.core.explain import to_open
 from raysched.core.states import State
-from raysched.errors import Conflict, NotFound, RayschedError, RunFailed, WaitTimeout
+from raysched.errors import Conflict, RayschedError, RunFailed, WaitTimeout
 from raysched.show.text import harmless, plain_rows
 from raysched.spec.units import Duration, duration
 
@@ -190,15 +190,6 @@ class Run:
         # `run.watch()` as a cell's last line has shown everything right above.
         above = self._shown_in is not None and self._shown_in == cell()
         return html(brief_card_of_run(self) if above else card_of_run(self, self._client))
-
-
-def not_found(run_id: str) -> NotFound:
-    """Return the error for a run that nobody knows."""
-    return NotFound(
-        f"there is no run {run_id[:300]!r}.",
-        why="neither the scheduler nor the history has it.",
-        fix="see `raysched runs --since all` or client.runs(since=None).",
-    )
 
 
 def _seconds(timeout: Duration | float) -> float:

@@ -188,8 +188,11 @@ def manual_run_id(job: str, moment: datetime, request: str, n: int = 0) -> str:
 def born(run_id: str) -> datetime | None:
     """Return an instant before a run was made, so that older files need not be opened."""
     match = re.search(r"@(\d{4}-\d\d-\d\d)T", run_id)
-    # A day earlier, for an id may carry the clock of the machine that triggered it.
-    return datetime.fromisoformat(f"{match[1]}T00:00Z") - timedelta(days=1) if match else None
+    try:
+        # A day earlier, for an id may carry the clock of the machine that triggered it.
+        return datetime.fromisoformat(f"{match[1]}T00:00Z") - timedelta(days=1) if match else None
+    except (ValueError, OverflowError):
+        return None  # there is no 30th of February
 
 
 MOST_RESOLVED = 10

@@ -14,7 +14,10 @@ import pytest
 
 import raysched as rs
 from raysched.cluster import local
+from raysched.cluster.patience import hurry
 from raysched.errors import (
+    Ambiguous,
+    ClusterError,
     Conflict,
     InvalidParameter,
     NotFound,
@@ -22,7 +25,7 @@ from raysched.errors import (
     RunFailed,
     WaitTimeout,
 )
-from support import until
+from support import kill_actor, until
 
 
 def finished(client, job, /, **params):
@@ -217,6 +220,46 @@ def test_a_cancel_ends_a_running_run_and_its_children(client, marks):
     assert run.status == "cancelled"
     assert run.explain() == "cancelled by a user"
     assert dead(int(marks.lines()[0]))
+
+
+def test_the_beginning_of_an_id_is_enough_to_read_of_a_run_and_to_cancel_it(client):
+    @rs.job(num_cpus=0.1, overlap="allow", params={"rest": 0})
+    def begun(rest):
+        print(f"rests {rest}s", flush=True)
+        time.sleep(rest)
+
+    over, beginning = finished(client, begun), "begun@"
+    assert client.logs(beginning).line.tolist() == ["rests 0s"]
+    assert client.attempts(beginning).run_id.tolist() == [over.id]
+    with pytest.raises(NotFound, match="no unfinished run"):
+        client.cancel(beginning)
+
+    run = client.trigger(begun, rest=1000)
+    for ask in (client.run, client.logs, client.attempts, client.explain, client.cancel):
+        with pytest.raises(Ambiguous, match="2 runs begin with 'begun@'") as caught:
+            ask(beginning)
+        assert over.id in caught.value.why
+        assert run.id in caught.value.why
+        with pytest.raises(NotFound):
+            ask("begun@1999")
+    client.cancel(run.id[:-1])
+    assert run.wait("30s").status == "cancelled"
+
+
+def test_what_the_history_holds_of_a_run_is_read_while_no_scheduler_answers(client):
+    @rs.job(num_cpus=0.1)
+    def silent(): ...
+
+    run = finished(client, silent)
+    assert len(client.attempts(run.id)) == 1
+    kill_actor(client, "Scheduler")
+    with hurry(0.05):
+        with pytest.raises(ClusterError):
+            client.status()
+        assert client.logs(run.id).empty
+        assert client.logs("silent@").empty
+        assert len(client.attempts("silent@")) == 1
+    assert client.run("silent@").id == run.id
 
 
 def test_a_run_that_is_cancelled_before_it_starts_never_runs(client, marks, tmp_path):
