@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -10,6 +14,7 @@ import typer
 from raysched.cli.options import All, Home, Output, connected
 from raysched.cli.output import MOST, Format, say, show_rows
 from raysched.cli.table import Column
+from raysched.errors import InputError, InvalidSchedule
 from raysched.show.text import instant, plain_rows, until
 
 
@@ -58,7 +63,9 @@ def next_slots(
 
 
 def cron(
-    expression: Annotated[str, typer.Argument(metavar="EXPR", help="In quotes: '0 6 * * 1-5'.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="EXPR", help="One, in quotes: '0 6 * * 1-5'.")
+    ],
     *,
     tz: Annotated[str, typer.Option("--tz", help="An IANA time zone.")] = "UTC",
     count: Annotated[int, typer.Option("--count", min=1, max=1000)] = 5,
@@ -75,7 +82,9 @@ def cron(
     from raysched.spec.names import job_name
     from raysched.spec.schedules import cron as parsed
 
-    schedule = parsed(expression, timezone=tz, seconds=seconds).bound_to(job_name(job), tz)
+    if len(words) > 1:
+        raise _unquoted(words, tz=tz, seconds=seconds)
+    schedule = parsed(words[0], timezone=tz, seconds=seconds).bound_to(job_name(job), tz)
     now = datetime.now(UTC)
     slots: list[datetime] = []
     while len(slots) < count and (slot := schedule.after(slots[-1] if slots else now, now)):
@@ -87,3 +96,31 @@ def cron(
     ]
     columns = [Column(tz, "local"), Column("UTC", "utc"), Column("in", "in", tight=True)]
     show_rows(rows, columns if tz != "UTC" else columns[1:], output, cells=cells)
+
+
+def unexpanded(words: Sequence[str], names: Collection[str]) -> str:
+    """Return what was typed if a shell put all of a folder's names in the place of each `*`."""
+    typed: list[str] = []
+    for expanded, run in groupby(words, names.__contains__):
+        found = list(run)
+        whole = expanded and len(found) % len(names) == 0
+        typed += ["*"] * (len(found) // len(names)) if whole else found
+    return " ".join(typed)
+
+
+def _unquoted(words: Sequence[str], *, tz: str, seconds: bool) -> InputError:
+    from raysched.spec.schedules import cron as parsed
+
+    visible = {name for name in os.listdir() if not name.startswith(".")}
+    meant = unexpanded(words, visible)
+    try:
+        parsed(meant, seconds=seconds)
+    except InvalidSchedule:
+        meant = "0 0 6 * * *" if seconds else "0 6 * * *"
+    options = [*(["--tz", tz] if tz != "UTC" else []), *["--seconds"] * seconds]
+    return InputError(
+        f"the expression comes as {len(words):,} words, not as one.",
+        why="it stands in no quotes: the shell splits it, and puts the names of files in the "
+        "place of each *.",
+        fix=f"quote it: {shlex.join(['raysched', 'cron', meant, *options])}",
+    )

@@ -332,6 +332,28 @@ def test_cron_says_what_is_wrong_with_an_expression(bad, capsys):
     assert "is refused" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "files", "typed"),
+    [
+        ("15 6 * * *", ["a b", "load.py", "Wörk", ".hidden"], "'15 6 * * *'"),
+        ("5 6 * * *", [], "'5 6 * * *'"),
+        ("*/5 8-17 * * 1-5", ["load.py"], "'*/5 8-17 * * 1-5'"),
+        ("0 30 6 * * * --seconds", ["a", "b"], "'0 30 6 * * *' --seconds"),
+        ("0 7 * * * --tz Europe/Berlin", ["a"], "'0 7 * * *' --tz Europe/Berlin"),
+        ("15 7 * * load.py", ["load.py", "b"], "'0 6 * * *'"),  # it cannot be told
+    ],
+)
+def test_cron_that_a_shell_took_apart_is_given_back_in_quotes(line, files, typed, tmp_path, capsys):
+    for name in files:
+        (tmp_path / name).touch()
+    shell = ["bash", "-c", f"printf '%s\\n' {line}"]
+    words = subprocess.check_output(shell, text=True, cwd=tmp_path).splitlines()
+    assert main.run(["cron", *words]) == 2
+    told = capsys.readouterr().err
+    assert "in no quotes" in told
+    assert told.endswith(f"fix: quote it: raysched cron {typed}\n")
+
+
 def test_cron_refuses_an_unknown_zone(capsys):
     assert main.run(["cron", "* * * * *", "--tz", "Europe/Berln"]) == 2
     assert "Europe/Berlin" in capsys.readouterr().err
