@@ -12,7 +12,8 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 from raysched.errors import DeclarationError
 from raysched.spec.declared import DeclaredJob, Origin
 from raysched.spec.definition import LONGEST_DESCRIPTION, JobSpec
-from raysched.spec.options import Options, known, worker_environment
+from raysched.spec.environment import worker_environment
+from raysched.spec.options import Options, known
 from raysched.spec.parameters import Signature
 from raysched.spec.policies import Retry
 from raysched.spec.units import Duration, Size, shown

@@ -12,8 +12,9 @@ from typing import Any, Self, Unpack
 from raysched.errors import DeclarationError
 from raysched.spec.declared import Place, UncallableJob, look_for, place_of
 from raysched.spec.definition import JobSpec
+from raysched.spec.environment import worker_environment
 from raysched.spec.notebook import Notebook, read_notebook
-from raysched.spec.options import Declared, Options, known, worker_environment
+from raysched.spec.options import Declared, Options, known
 from raysched.spec.units import shown
 
 

@@ -7,7 +7,7 @@ here, or an error that says what, why and what to write instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, TypedDict
@@ -128,8 +128,8 @@ def known(declared: Mapping[str, Any], options: type[Options], *, of: str) -> Ma
     return declared
 
 
-def check_keys(given: Mapping[Any, Any], names: Sequence[str], *, what: str) -> None:
-    """Check that a mapping has no key but `names`; `what` begins the error.
+def check_keys(given: Iterable[Any], names: Sequence[str], *, what: str) -> None:
+    """Check that the keys given are none but `names`; `what` begins the error.
 
     Raises:
         DeclarationError: another key; names the nearest one.
@@ -198,24 +198,6 @@ def variables(value: Any, of: str, *, reserved: tuple[str, ...] = ()) -> dict[st
                 fix="rename it.",
             )
     return found
-
-
-def worker_environment(value: Any) -> dict[str, Any]:
-    """Return a copy of Ray's runtime environment of a worker.
-
-    Raises:
-        DeclarationError: not a mapping, or one that makes Ray start a container.
-        InvalidParameter: a value without a JSON form.
-    """
-    env = mapping(value, "runtime_env")
-    for refused in ("container", "image_uri"):
-        if refused in env:
-            raise DeclarationError(
-                f"runtime_env has {refused!r}.",
-                why="Ray would start it through podman in the host's namespaces without limits.",
-                fix="declare a container job instead.",
-            )
-    return plain(env, of="runtime_env")
 
 
 def _optional(value: Any, of: str) -> timedelta | None:

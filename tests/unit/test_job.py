@@ -195,7 +195,8 @@ REFUSED = [
     (DeclarationError, "env", [{"RAYSCHED_X": "1"}, {"RAY_X": "1"}, {"A": 1}, {1: "a"}, "A=1"]),
     (DeclarationError, "env", [{"A=B": "1"}, {"": "1"}, {"A": "a\0"}, {"A": "\ud800"}, {"1A": ""}]),
     (DeclarationError, "runtime_env", [{"container": {}}, {"image_uri": "x"}, "pip", 5]),
-    (InvalidParameter, "runtime_env", [{"pip": {"a"}}, {1: 2}, {"a": object()}]),
+    (DeclarationError, "runtime_env", [{"pipp": ["x"]}, {"pip": [], "Pip": []}, {1: 2}, {"": 1}]),
+    (InvalidParameter, "runtime_env", [{"pip": {"a"}}, {"env_vars": {1: 2}}, {"pip": object()}]),
 ]
 
 
@@ -323,7 +324,7 @@ DECLARED = st.fixed_dictionaries(
         ),
         "tags": st.lists(NAMES, max_size=3),
         "priority": st.integers(-1000, 1000),
-        "runtime_env": st.dictionaries(TEXT.map("x".__add__), TEXT, max_size=2),
+        "runtime_env": st.dictionaries(st.sampled_from(["pip", "env_vars"]), TEXT),
         "env": st.dictionaries(
             NAMES.map("E_".__add__).filter(lambda n: "-" not in n), TEXT, max_size=2
         ),
@@ -339,6 +340,46 @@ def test_a_definition_comes_back_from_json_as_itself(declared):
     assert back == spec
     assert back.version("code") == spec.version("code")
     assert spec == job(**dict(reversed(declared.items())))(daily).spec
+
+
+# ------------------------------------------------------------------ Ray's runtime environment
+
+
+def test_a_misspelt_key_of_the_runtime_environment_is_told_from_those_that_there_are():
+    with pytest.raises(DeclarationError, match="runtime_env has no key 'pipp'") as caught:
+        job(runtime_env={"env_vars": {}, "pipp": ["x"]})(daily)
+    assert caught.value.fix == "write 'pip' if that is meant."
+    assert "conda, config, env_vars, " in caught.value.why
+    assert "container" not in caught.value.why
+
+
+BESIDE_RAY = """
+import sys
+from inspect import getfullargspec
+from raysched.spec.environment import keys_of_ray, worker_environment
+
+keys = keys_of_ray()
+assert "ray" not in sys.modules
+
+from ray.runtime_env import RuntimeEnv
+
+named = getfullargspec(RuntimeEnv.__init__).kwonlyargs
+assert set(keys) == RuntimeEnv.known_fields.union(named) - {"_validate"}, keys
+made = RuntimeEnv(pip=["x"], nsight="default", env_vars={"A": "1"})
+assert worker_environment(made) == dict(made)
+"""
+
+
+def test_the_keys_of_the_runtime_environment_are_those_that_ray_has():
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE_RAY], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_where_plugins_bring_keys_of_their_own_none_is_refused(monkeypatch):
+    monkeypatch.setenv("RAY_RUNTIME_ENV_PLUGINS", '[{"class": "acme.Plugin"}]')
+    assert job(runtime_env={"acme": 1})(daily).spec.runtime_env == {"acme": 1}
 
 
 CHANGED = {
