@@ -52,14 +52,14 @@ def deploy(
         return
     doomed = _doomed(client, path, yes) if prune else []
     with redirect_stdout(sys.stderr):
-        rows = plain_rows(client.deploy(path, delete=doomed))
+        rows = plain_rows(client.deploy(path, delete=doomed, show=False))
     zones = {found.job.name: found.job.spec.timezone for found in scan.found}
     _show_deployed(rows, zones, output)
 
 
 def _planned(client: Client, path: Path, prune: bool) -> list[dict[str, Any]]:
     with redirect_stdout(sys.stderr):
-        return plain_rows(client.plan(path, prune=prune))
+        return plain_rows(client.plan(path, prune=prune, show=False))
 
 
 def _doomed(client: Client, path: Path, yes: bool) -> list[str]:

@@ -101,6 +101,15 @@ def client_card(status: Row, jobs: Sequence[Row], last: Mapping[str, str], now: 
     )
 
 
+def warnings_card(what: str, rows: Sequence[Row]) -> Card | None:
+    """Return the card of what a deploy's rows warn of, a line each; None if there is nothing."""
+    told = {row["job"]: "\n".join(row["warnings"]) for row in rows if row["warnings"]}
+    if not told:
+        return None
+    note = f"{len(told):,} of {len(rows):,} jobs" if len(rows) > 1 else ""
+    return Card(kind=what, title="", state="warning", note=note, parts=(Facts(facts=told),))
+
+
 def _launcher(status: Row) -> str:
     match status.get("launcher_state"):  # an older scheduler tells of none
         case LauncherState.STARTING:

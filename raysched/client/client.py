@@ -65,13 +65,17 @@ class Client:
         return Path(self._where["home"])
 
     def deploy(
-        self, *jobs: DeclaredJob | str | Path, delete: Sequence[DeclaredJob | str] = ()
+        self,
+        *jobs: DeclaredJob | str | Path,
+        delete: Sequence[DeclaredJob | str] = (),
+        show: bool = True,
     ) -> pd.DataFrame:
         """Deploy jobs, or every job of a folder; all of them or, if one is refused, none.
 
         `delete` names jobs to delete in the same step; one that is gone already counts as
         deleted. Returns one row a job: `job, version, action` (created, updated, unchanged
-        or deleted), `paused, next_slot, warnings`.
+        or deleted), `paused, next_slot, warnings`. The warnings are shown as well, whole, in
+        the notebook's cell or on standard error, unless `show` is false.
 
         Raises:
             DeclarationError: a job or a file is refused.
@@ -80,15 +84,18 @@ class Client:
         others = [_name(job) for job in delete]
         found = deployments(jobs)
         rows = self._handle.ask(messages.Deploy(deployments=found, delete=others))
-        return self._warned(rows, found)
+        return self._warned("Deploy", rows, found, show=show)
 
-    def plan(self, *jobs: DeclaredJob | str | Path, prune: bool = False) -> pd.DataFrame:
+    def plan(
+        self, *jobs: DeclaredJob | str | Path, prune: bool = False, show: bool = True
+    ) -> pd.DataFrame:
         """Return what `deploy` would do, and do nothing; with `prune`, what it would if every
         other job were deleted.
 
         One row a job: `job, action, version_before, version, changes` (field, before and
         after of each), `paused, timezone, next_slot_before, next_slot`, the runs that would
-        be `cancelled` and those that would `go_on`, and `warnings`.
+        be `cancelled` and those that would `go_on`, and `warnings`, which are shown as well,
+        as those of `deploy` are.
 
         Raises:
             DeclarationError: a job or a file is refused.
@@ -96,12 +103,19 @@ class Client:
         """
         found = [replace(each, code=b"") for each in deployments(jobs)]
         rows = self._handle.ask(messages.Plan(deployments=found, prune=prune))
-        return self._warned(rows, found)
+        return self._warned("Plan", rows, found, show=show)
 
     def _warned(
-        self, rows: list[dict[str, Any]], found: Sequence[messages.Deployment]
+        self,
+        what: str,
+        rows: list[dict[str, Any]],
+        found: Sequence[messages.Deployment],
+        *,
+        show: bool,
     ) -> pd.DataFrame:
         """Return the rows of a deploy with a warning for each job that no node could hold."""
+        from raysched.client import cards, stage
+
         try:
             misfits = self._handle.call("misfits", [demand_of(each.spec) for each in found])
         except ClusterError:  # the deploy is done, and is not to look as if it were not
@@ -109,6 +123,9 @@ class Client:
         for row in rows:
             room = misfits.get(row["job"])
             row["warnings"] += [_warning(room)] if room else []
+        card = cards.warnings_card(what, rows)
+        if show and card is not None:  # a DataFrame that is shown cuts long texts
+            stage.tell(card)
         return _frame(rows)
 
     def delete(self, job: DeclaredJob | str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from raysched.show.card import Card
 from raysched.show.html import html
-from raysched.show.terminal import drawn, heading
+from raysched.show.terminal import drawn, heading, whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,6 +106,18 @@ class Nowhere:
 
     def close(self, last: Card | None = None) -> None:
         """Do nothing."""
+
+
+def tell(card: Card) -> None:
+    """Show a card's facts once and whole, whoever reads: in a notebook's cell or on stderr."""
+    text = whole(card)
+    if shell() is None:
+        print(text, file=sys.stderr, flush=True)
+        return
+    from IPython.display import display
+
+    put: Any = display
+    put({"text/html": html(card), "text/plain": text}, raw=True)
 
 
 def shell() -> Any:

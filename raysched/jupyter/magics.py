@@ -117,7 +117,7 @@ class RayschedMagics(Magics):  # type: ignore[misc]  # IPython's has no types
         function = function_of(cell, self.shell.user_ns)
         declared = job(name=words.name, schedule=words.schedule, timezone=words.tz)(function)
         client = connect(start=False)
-        (row,) = plain_rows(client.deploy(declared))
+        (row,) = plain_rows(client.deploy(declared, show=False))
         first = instant(row["next_slot"], words.tz) or "none"
         paused = " It is paused." if row["paused"] else ""
         print(f"job {row['job']} is {row['action']}, version {row['version']}.{paused}")

@@ -32,6 +32,7 @@ _TONES = {
     "cancelled": _IDLE,
     "skipped": _IDLE,
     "paused": _IDLE,
+    "warning": _IDLE,
 }
 
 # Of JupyterLab's variables where it has them; the other values are legible on white and
@@ -73,8 +74,8 @@ def html(card: Card) -> str:
 def _head(card: Card) -> str:
     state = f" {_state(card.state)}" if card.state else ""
     note = f' <span class="dim">{_text(card.note, _FACT)}</span>' if card.note else ""
-    kind, title = _text(card.kind, _CELL), _text(card.title, _TITLE)
-    return f'<div><span class="dim">{kind}</span> <code>{title}</code>{state}{note}</div>'
+    title = f" <code>{_text(card.title, _TITLE)}</code>" if card.title else ""
+    return f'<div><span class="dim">{_text(card.kind, _CELL)}</span>{title}{state}{note}</div>'
 
 
 def _bodies(parts: Iterable[Part], left: int) -> Iterator[tuple[str, str]]:

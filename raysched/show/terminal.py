@@ -22,6 +22,7 @@ STYLES = {
     "lost": "bold red",
     "cancelled": "magenta",
     "skipped": "magenta",
+    "warning": "yellow",
 }
 _LONGEST = 2_000
 _BAR = 40
@@ -31,6 +32,13 @@ def heading(card: Card) -> str:
     """Return a card's first line as plain text: `Run a@b running for 3.1s`."""
     words = (card.kind, card.title, card.state, card.note)
     return " ".join(one_line(word[:_LONGEST]) for word in words if word)
+
+
+def whole(card: Card) -> str:
+    """Return a card's first line and its facts as plain text, a line each, however long."""
+    facts = [part.facts.items() for part in card.parts if isinstance(part, Facts)]
+    lines = [(name, line) for each in facts for name, value in each for line in value.splitlines()]
+    return "\n".join([heading(card), *(f"  {one_line(n)}: {one_line(line)}" for n, line in lines)])
 
 
 def drawn(card: Card) -> RenderableType:

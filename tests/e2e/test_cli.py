@@ -225,6 +225,7 @@ def test_a_plan_changes_nothing_and_a_deploy_does_what_it_said(cli):
     assert {row["action"] for row in planned} == {row["action"] for row in done} == {"created"}
     assert [row["version"] for row in planned] == [row["version"] for row in done]
     assert "huge: job 'huge' asks num_gpus=64" in cli.err
+    assert cli.err.count("asks num_gpus=64") == 1
     assert {row["action"] for row in cli.json("deploy", "--plan")} == {"unchanged"}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from ast import literal_eval
+from html import escape
 from pathlib import Path
 
 import psutil
@@ -94,6 +96,20 @@ def test_a_watched_run_is_shown_in_one_place_until_it_ends(cell):
     assert "succeeded in" in shown.result["text/plain"]
     assert "step 3" not in shown.result["text/html"]  # it stands right above
     assert "step 3" in cell("run").result["text/html"]
+
+
+def test_what_a_deploy_warns_of_is_shown_whole_above_the_frame_that_cuts_it(cell):
+    cell("vast = rs.job(name='vast', num_gpus=64)(lambda: None)")
+    shown = cell("client.deploy(vast)")
+    ((page,),) = shown.displays
+    whole = literal_eval(
+        cell("client.deploy(vast, show=False).warnings[0][0]").result["text/plain"]
+    )
+    assert len(whole) > 50
+    assert whole not in shown.result["text/html"]
+    assert f"<td>{escape(whole)}</td>" in page["text/html"]
+    assert whole in page["text/plain"]
+    cell("client.delete('vast')")
 
 
 def test_a_short_wait_shows_nothing_and_a_long_one_its_progress(cell):

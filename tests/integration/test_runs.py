@@ -417,6 +417,19 @@ def test_a_flood_without_newline_is_capped_with_a_visible_marker(client):
     assert frame.line.iloc[-1] == "tail \\xff\\x00 end"
 
 
+def test_what_a_deploy_warns_of_is_told_whole_unless_nobody_is_to_be_told(client, capsys):
+    @rs.job(resources={"a-resource-with-a-long-name-that-no-node-has": 3})
+    def vast(): ...
+
+    for ask, what in ((client.plan, "Plan"), (client.deploy, "Deploy")):
+        (warning,) = ask(vast).warnings[0]
+        assert len(warning) > 80
+        assert capsys.readouterr() == ("", f"{what} warning\n  vast: {warning}\n")
+        assert ask(vast, show=False).warnings[0] == [warning]
+        assert capsys.readouterr() == ("", "")
+    client.delete(vast)
+
+
 def test_a_run_that_ray_refuses_fails_with_its_reason_and_harms_no_other(client):
     @rs.job(placement="node:no-such-node", num_cpus=0.1)
     def nowhere():

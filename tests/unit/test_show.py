@@ -371,6 +371,23 @@ def test_a_scheduler_that_is_gone_is_said_and_never_raised():
     assert "not answering" in read(html(card))
 
 
+WARNED = [
+    {"job": "a", "warnings": []},
+    {"job": "train", "warnings": [f"no node has {'x' * 400} free; fix: add <b>", "and it is late"]},
+]
+
+
+def test_what_a_deploy_warns_of_is_shown_whole_and_nothing_where_it_does_not():
+    assert cards.warnings_card("Deploy", WARNED[:1]) is None
+    page = html(cards.warnings_card("Deploy", WARNED))
+    assert "1 of 2 jobs" in page
+    assert f"<th>train</th><td>no node has {'x' * 400} free; fix: add &lt;b&gt;\nand it" in page
+    assert '<b class="idle">warning</b>' in page
+    assert "<th>a</th>" not in page
+    assert "<code></code>" not in page
+    assert "of 1 job" not in html(cards.warnings_card("Plan", WARNED[1:]))
+
+
 def test_the_looks_of_a_long_list_share_their_time():
     now = [0.0]
     looks = Looks(clock=lambda: now[0])

@@ -83,6 +83,19 @@ def test_a_terminal_keeps_nothing_but_the_last_card(monkeypatch):
     assert "a@b" in err.getvalue()
 
 
+def test_what_is_to_be_told_is_told_whole_on_standard_error(capsys):
+    told = {"train": f"no node has {'x ' * 2000}free\nand it is late", "b": HOSTILE, "empty": ""}
+    stage.tell(Card(kind="Deploy", title="", state="warning", parts=[Facts(facts=told)]))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "Deploy warning",
+        f"  train: no node has {'x ' * 2000}free",
+        "  train: and it is late",
+        "  b: \\x1b[2J[red]x[/red]\\u202e\\ud800",
+    ]
+
+
 def test_a_long_run_is_looked_at_less_often():
     assert pace(0) == 0.4
     assert pace(30) == 1
