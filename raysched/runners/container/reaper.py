@@ -49,20 +49,29 @@ def awaken(rooms: Path) -> None:
 
 
 class Reaper:
-    """Looks at rooms, again and again; remembers since when each has had no owner."""
+    """Looks at rooms, again and again; remembers since when each has had no owner.
+
+    A room whose attempt is over stays for a day, so that a node may have a hundred thousand
+    of them: those are remembered, too, and not looked at before it is time to sweep them.
+    """
 
     def __init__(self, rooms: Path, grace_s: float) -> None:
         self._rooms, self._grace_s = rooms, grace_s
         self._unowned: dict[str, float] = {}
+        self._over: dict[str, float] = {}
 
     def look(self, now: float) -> int:
         """End what has been unowned for longer than the grace; returns what is left to watch."""
         left = 0
         seen = set()
-        for path in self._rooms.glob(f"{_PREFIX}*"):
-            room = Room(self._rooms, path.name)
+        names = {name for name in os.listdir(self._rooms) if name.startswith(_PREFIX)}
+        self._over = {name: at for name, at in self._over.items() if name in names}
+        for name in names:
+            if time.time() < self._over.get(name, 0.0):
+                continue
+            room = Room(self._rooms, name)
             if _settled(room):
-                _sweep(room)
+                self._over[name] = _sweep(room)
                 continue
             seen.add(room.name)
             left += 1
@@ -153,15 +162,21 @@ def _settled(room: Room) -> bool:
     return over and room.cleared()
 
 
-def _sweep(room: Room) -> None:
-    """Remove a room that is over for long enough that no one asks any more."""
+def _sweep(room: Room) -> float:
+    """Remove a room that is over for long enough that no one asks any more.
+
+    Return when to look at it again, in seconds of the epoch.
+    """
     with suppress(AlreadyWatched, OSError):  # gone, or a full disk
-        if time.time() - room.path.stat().st_mtime > _KEPT_S:
-            room.enter(patience_s=0)
-            try:
-                room.sweep()
-            finally:
-                room.leave()
+        due = room.path.stat().st_mtime + _KEPT_S
+        if time.time() < due:
+            return due
+        room.enter(patience_s=0)
+        try:
+            room.sweep()
+        finally:
+            room.leave()
+    return 0.0
 
 
 def _try_lock(rooms: Path) -> int | None:
