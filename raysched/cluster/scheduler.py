@@ -13,8 +13,7 @@ import sys
 import threading
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import ray
 
 from raysched.cluster import archivist, installed, mark, nodes, probe
+from raysched.cluster.ends import Ends
 from raysched.cluster.mail import open_report, unbag
 from raysched.cluster.names import SWITCH_S
 from raysched.cluster.remote_launcher import RemoteLauncher
@@ -72,15 +72,14 @@ class Scheduler:
         self._store = SqlStore(state_url or f"{home}/state.db", self._clock)
         self._sealer = Sealer(self._store, self._history, self._clock)
         self._sealing = threading.Lock()
-        self._waiters: dict[str, list[asyncio.Future[Mapping[str, Any]]]] = defaultdict(list)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ends = Ends()
         self._archivist: Any = None
         self._word = uuid.uuid4().hex
         self._mark_home()
         self._driver = Driver(
             self._make_engine,
             self._clock,
-            on_finished=self._finished,
+            on_finished=self._ends.tell,
             on_stale=_end_for_good,
         )
         self._launcher = RemoteLauncher(home, tell=self._driver.submit, code=self._store.code)
@@ -135,24 +134,19 @@ class Scheduler:
     async def wait(self, run_id: str, timeout_s: float | None) -> Any:
         """Return the row of a run once it is finished.
 
-        None if it was finished before this call, or is not within `timeout_s`.
+        None if it was finished a good while before this call, or is not within `timeout_s`.
         """
-        self._loop = asyncio.get_running_loop()
-        future = self._loop.create_future()
-        self._waiters[run_id].append(future)
+
+        async def alive() -> bool:
+            found = await self.tell(ListUnfinished(prefix=run_id, most=2))
+            if isinstance(found, RayschedError):
+                raise found
+            return run_id in [row["run_id"] for row in found]
+
         try:
-            alive = await self.tell(ListUnfinished(prefix=run_id, most=2))
-            if isinstance(alive, RayschedError):
-                return alive
-            if not future.done() and run_id not in [row["run_id"] for row in alive]:
-                return None
-            return await asyncio.wait_for(future, timeout_s)
-        except TimeoutError:
-            return None
-        finally:
-            self._waiters[run_id].remove(future)
-            if not self._waiters[run_id]:
-                del self._waiters[run_id]
+            return await self._ends.wait(run_id, alive, timeout_s)
+        except RayschedError as error:
+            return error
 
     async def explain(self, name: str) -> Any:
         """Return the `Explanation` of a job or an unfinished run, with what the nodes offer."""
@@ -222,16 +216,6 @@ class Scheduler:
                 launcher=self._launcher,
                 results=_Published(self._home),
             )
-
-    def _finished(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if self._waiters and self._loop:
-            self._loop.call_soon_threadsafe(self._wake, rows)
-
-    def _wake(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        for row in rows:
-            for future in self._waiters.get(row["run_id"], ()):
-                if not future.done():
-                    future.set_result(row)
 
     def _seal_for_ever(self, every_s: float) -> None:
         pause = threading.Event()
