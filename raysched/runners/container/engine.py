@@ -231,6 +231,8 @@ def _engine(_pid: int, host: str | None) -> Engine:
         client = docker.APIClient(
             version="auto", timeout=_ANSWER_S, **{**settings, "base_url": url}
         )
+        # Requests reads the whole environment for a proxy at each call; to a socket none leads.
+        client.trust_env = path is None
         return Engine(client, path)
     except (docker.errors.DockerException, Away, Refused, Quiet) as error:
         raise EngineUnavailable(
