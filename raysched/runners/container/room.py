@@ -167,8 +167,7 @@ class Room:
         """Remove all but the facts, and what only root could: that it was tried is a fact, too."""
         shutil.rmtree(self.secrets, ignore_errors=True)
         self.copy.unlink(missing_ok=True)
-        if self.out.exists():  # by `rm`, which follows no link and takes folders of any depth
-            subprocess.run(["rm", "-rf", self.out], stderr=subprocess.DEVNULL, check=False)  # noqa: S603, S607
+        _remove(self.out)
         self.log.unlink(missing_ok=True)
         if self.out.exists():
             self._once("stuck", b"")
@@ -201,6 +200,18 @@ class Room:
         finally:
             new.unlink(missing_ok=True)
         return content
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder as far as this user may."""
+    try:
+        folder.rmdir()  # most are empty, and a process costs more than all the rest
+    except FileNotFoundError:
+        pass
+    except OSError:  # by `rm`, which follows no link and takes folders of any depth
+        # Again if it is killed: to a guard it is a child that a job has left behind.
+        while subprocess.run(["/bin/rm", "-rf", folder], stderr=subprocess.DEVNULL).returncode < 0:  # noqa: S603, PLW1510
+            pass
 
 
 def _in_memory() -> Path:
