@@ -35,22 +35,22 @@ class Listener(threading.Thread):
             # The stream of a container that goes on may end well, with its engine.
             self._over.wait(_PAUSE_S if whole else pause)
             pause = min(1.0, pause * 2)
+        # Also after a stream that ended well: the engine ends some before a last line
+        # that has no newline. Once the container's death is told, its log is complete.
+        self._read(follow=False)
 
     def rest(self) -> None:
-        """The container has died: follow it no more."""
+        """The container has died: take in what is left of its log, and follow it no more."""
         self._over.set()
 
     def finish(self) -> None:
-        """The container is over: take in what is left of its log."""
+        """Return once what is left of the log is taken in."""
         self._over.set()
         self.join(_LAST_S)
         if self.is_alive():
             if self._stream is not None:
                 self._stream.abort()
             self.join(_LAST_S)
-        # Also after a stream that ended well: the engine ends some before a last line
-        # that has no newline. Once the container's death is told, its log is complete.
-        self._read(follow=False)
 
     def _read(self, *, follow: bool) -> bool:
         """Read a stream to its end, and say whether that is the log's."""
