@@ -24,6 +24,7 @@ ESC = "\x1b[31m"
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch, tmp_path):
     monkeypatch.setenv("RAYSCHED_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # in the user's there may be a token of Ray's
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("RAYSCHED_DEBUG", raising=False)
     monkeypatch.chdir(tmp_path)
