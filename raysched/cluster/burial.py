@@ -68,6 +68,17 @@ def holder(key: str, home: str) -> str | None:
     return None
 
 
+def watched(node_id: str, key: str, home: str) -> bool:
+    """Whether somebody on that node is at an attempt; raises whatever keeps it from telling."""
+    return bool(_on(node_id, _watched).remote(key, home).future().result(timeout=_PATIENCE_S))
+
+
+def _watched(key: str, home: str) -> bool:
+    from raysched.runners import container
+
+    return container.watched(container_rooms(), key, home)
+
+
 def _holds(key: str, home: str) -> bool:
     from raysched.runners import container
 

@@ -31,6 +31,7 @@ class Ends:
         """Take in the rows of runs that have just ended."""
         with self._lock:
             for row in rows:
+                self._last.pop(row["run_id"], None)
                 if sum(len(each) for each in row.values() if isinstance(each, str)) < _LARGE:
                     self._last[row["run_id"]] = row
             while len(self._last) > _KEPT:

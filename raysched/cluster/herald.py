@@ -12,21 +12,16 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
-
-import ray
 
 from raysched.cluster import mail
 from raysched.cluster.attempts import Attempt, Setting
 from raysched.cluster.batch import Batch
+from raysched.cluster.hearing import tell
 from raysched.cluster.mail import ReportLetter
-from raysched.cluster.names import NAMESPACE
 from raysched.core.orders import Beat, LogLine, Report, Started
 
 BEAT_S = 0.5
 _LOOK_S = 0.05  # how soon to look whether an attempt lasts long enough to be announced
-_PATIENCE_S = 10.0
 
 _log = logging.getLogger(__name__)
 _Told = tuple[tuple[float, float] | None, dict[str, float]]
@@ -116,19 +111,5 @@ class Herald:
         return news.reports()
 
     def _tell(self, news: _News, reports: Sequence[Report], others: Sequence[ReportLetter]) -> bool:
-        setting, serial = news.setting, news.batch.serial
-        piece = mail.bag([*(mail.seal_report(report) for report in reports), *others])
-        try:
-            answer = find_launcher(setting.launcher).hear.remote(setting.incarnation, serial, piece)
-            # Not by ray.get: Ray would take the job's processors away while it waits.
-            return bool(answer.future().result(timeout=_PATIENCE_S))
-        except Exception as error:
-            _log.info("the launcher does not answer: %s", error)
-            find_launcher.cache_clear()
-            return False
-
-
-@lru_cache(maxsize=1)
-def find_launcher(name: str) -> Any:
-    """Return the launcher of that name. Raises: ValueError."""
-    return ray.get_actor(name, namespace=NAMESPACE)
+        letters = [*(mail.seal_report(report) for report in reports), *others]
+        return bool(tell(news.setting, news.batch.serial, letters))

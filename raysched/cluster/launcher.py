@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ GROUPS = {"attach": 1, "news": 4, "life": 4, "freight": 4}
 _SHAPES_KEPT = 256
 _UNDERTAKERS = 8
 _ASK_AGAIN_S = 0.2  # how soon after a scheduler has not given code
+_END_S = 5.0  # how long an end may take that its worker tells after its task
+_MOST_DOUBTS = 12  # how often a node may not tell whether somebody is at it
 _MOST_WORKERS = 5  # may lose an attempt whose container lives; then it is lost for good
 
 
@@ -59,6 +62,16 @@ class _Task:
 
     serial: int
     keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Awaited:
+    """An attempt whose task is over, and when to ask for its end if it has not come by then."""
+
+    key: str
+    task: _Task
+    due: float = 0.0
+    doubts: int = 0
 
 
 @dataclass(slots=True)
@@ -105,6 +118,8 @@ class Launcher:
         self._lifeline = threading.Event()
         self._fetcher = ThreadPoolExecutor(1, "raysched-fetcher")
         self._undertakers = ThreadPoolExecutor(_UNDERTAKERS, "raysched-undertaker")
+        self._awaited: queue.SimpleQueue[_Awaited] = queue.SimpleQueue()
+        threading.Thread(target=self._await_ends, name="raysched-ends", daemon=True).start()
         self._postman = Postman(
             deliver=self._report,
             delivered=self._settled,
@@ -257,6 +272,10 @@ class Launcher:
             if letter.kind is Kind.BACK:
                 self._again(letter.key, attempt)
                 continue
+            if letter.kind is Kind.OVER:
+                attempt.letter = attempt.letter._replace(node_id=letter.body.decode())
+                self._await(_Awaited(key=letter.key, task=attempt.task))
+                continue
             if letter.kind is Kind.NEWS:
                 self._note_start(letter, attempt)
             self._tell(letter)
@@ -370,6 +389,35 @@ class Launcher:
                     self._tell(mail.seal_report(ended))
                 else:
                     self._again(key, attempt)
+
+    def _await(self, awaited: _Awaited) -> None:
+        self._awaited.put(replace(awaited, due=time.monotonic() + _END_S))
+
+    def _await_ends(self) -> None:
+        """See to the attempts whose task is over and whose end has not come.
+
+        Ray tells of no worker that dies after its task: whether there is one is asked.
+        """
+        while True:
+            awaited = self._awaited.get()
+            time.sleep(max(0.0, awaited.due - time.monotonic()))
+            with self._lock:
+                attempt = self._attempts.get(awaited.key)
+                if attempt is not None and attempt.task is awaited.task and attempt.node_id:
+                    inquiry = partial(self._inquire, awaited, attempt.node_id)
+                    self._undertake([awaited.key], inquiry)
+
+    def _inquire(self, awaited: _Awaited, node_id: str) -> None:
+        """Await an end for longer if somebody on its node is at it, and else have it sought."""
+        try:
+            at_it, doubts = burial.watched(node_id, awaited.key, self._home), 0
+        except Exception as error:
+            _log.info("node %s cannot tell who is at %s: %s", node_id, awaited.key, error)
+            at_it, doubts = awaited.doubts < _MOST_DOUBTS, awaited.doubts + 1
+        if at_it:
+            self._await(replace(awaited, doubts=doubts))
+        else:
+            self._bury(awaited.task, ray.exceptions.WorkerCrashedError())
 
     def _seek(self, key: str, attempt: _Attempt) -> None:
         """Have an attempt go on where its container may be; if it is nowhere, it never began."""

@@ -41,6 +41,8 @@ class Kind(StrEnum):
 
     NEWS = "news"
     END = "end"
+    OVER = "over"
+    """Its task is over; its end is to come from the node that `body` names."""
     BACK = "back"
     """The worker will not begin it: what it shares a task with takes long."""
 
@@ -81,6 +83,11 @@ def seal_order(order: Order, code: bytes | None) -> OrderLetter:
         resumed=order.resumed,
         node_id=order.node_id,
     )
+
+
+def seal_over(key: str, node_id: str) -> ReportLetter:
+    """Return the news that an attempt's task is over and its end is to come from a node."""
+    return ReportLetter(key, Kind.OVER, node_id.encode())
 
 
 def seal_report(report: Report) -> ReportLetter:

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 import ray
 
 from raysched.cluster.attempts import Setting
-from raysched.cluster.herald import find_launcher
+from raysched.cluster.hearing import find_launcher
 from raysched.errors import RayschedError, StoreError
 from raysched.store import beacon
 from raysched.store.dock import Dropped, Step

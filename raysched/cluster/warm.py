@@ -12,20 +12,29 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import ray
 
 WARM_S = 60.0
 """How long a worker outlasts its last run."""
 
+_NEEDED_S = 1.0  # how soon to look again at a worker that is needed
+
 _log = logging.getLogger(__name__)
 
 
 class Warmth:
-    """What keeps this process alive between runs, unless another raysched is installed by now."""
+    """What keeps this process alive between runs, and longer while it is `needed`.
 
-    def __init__(self, lasting_s: float = WARM_S) -> None:
+    Not once another raysched is installed.
+    """
+
+    def __init__(
+        self, lasting_s: float = WARM_S, *, needed: Callable[[], bool] = lambda: False
+    ) -> None:
         self._lasting_s = lasting_s
+        self._needed = needed
         self._installed = _installed()
         self._lock = threading.Lock()
         self._until = 0.0
@@ -50,6 +59,8 @@ class Warmth:
         while True:
             with self._lock:
                 left = self._until - time.monotonic()
+                if left <= 0 and self._needed():
+                    left = _NEEDED_S
                 if left <= 0:
                     self._owned = None
                     return

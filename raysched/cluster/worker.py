@@ -1,7 +1,7 @@
 """What runs in a Ray task: a batch of attempts, one after the other; mostly a batch of one.
 
 The guard watches each attempt's output, time and processes; the herald tells the
-launcher of an attempt that lasts.
+launcher of an attempt that lasts, and the closer ends one that outlasts its task.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from typing import Any
 import ray
 
 from raysched.cluster import mail
-from raysched.cluster.attempts import Attempt, Here, Setting
+from raysched.cluster.attempts import Attempt, Here, Rest, Setting
 from raysched.cluster.attempts.native import NativeAttempt
 from raysched.cluster.batch import Batch, Notes
+from raysched.cluster.closer import Closer
+from raysched.cluster.hearing import tell
 from raysched.cluster.herald import Herald
 from raysched.cluster.mail import OrderLetter, ReportLetter
 from raysched.cluster.names import guard_directory
 from raysched.cluster.warm import Warmth
-from raysched.core.orders import Ended, Order, Started
+from raysched.core.orders import Order, Started
 from raysched.runners.watch import Guard
 
 _UNFIT = 70  # the exit code of a worker that cannot be trusted with another run
@@ -65,7 +67,8 @@ class _Worker:
             pid=os.getpid(),
         )
         self._herald = Herald()
-        self._warmth = Warmth()
+        self._closer = Closer(tell, _end_unfit)
+        self._warmth = Warmth(needed=lambda: self._closer.busy)
         self._notes: Notes | None = None
 
     def run(
@@ -80,15 +83,15 @@ class _Worker:
             batch = Batch(serial, letters, self._take_notes([each.key for each in letters]))
             while letter := batch.next():
                 code = large[letter.code_hash] if letter.code is None else letter.code
-                ended = self._run(setting, batch, mail.open_order(letter.body), code)
-                batch.over(mail.seal_report(ended))
+                batch.over(self._run(setting, batch, mail.open_order(letter.body), code))
             self._warmth.renew()
             return batch.untold()
         except BaseException:
             # This is no fault of the job's, whose exceptions do not come here. A worker in an
             # unknown state is always free, and would fail run after run.
             _log.exception("the worker is unfit for more runs")
-            os._exit(_UNFIT)
+            _end_unfit()
+            raise
 
     def _take_notes(self, keys: Sequence[str]) -> Notes | None:
         """Begin the notes of a task; an attempt that is alone in its task needs none."""
@@ -101,21 +104,28 @@ class _Worker:
         self._notes = Notes(guard_directory(), keys)
         return self._notes
 
-    def _run(self, setting: Setting, batch: Batch, order: Order, code: bytes) -> Ended:
+    def _run(self, setting: Setting, batch: Batch, order: Order, code: bytes) -> ReportLetter:
+        """Run an attempt, and return what is left to tell of it."""
         attempt: Attempt
         if order.container is None:
+            self._closer.rest()  # what is measured, and killed, of this process is the job's
             attempt = NativeAttempt(self._guard, self._here, setting, order, code)
         else:
             # Most workers never need the Docker client, which takes long to load.
             from raysched.cluster.attempts.contained import ContainedAttempt
 
-            attempt = ContainedAttempt(self._here, setting, order, code)
+            gpu_ids = ray.get_runtime_context().get_accelerator_ids().get("GPU", ())
+            attempt = ContainedAttempt(self._here, setting, order, code, tuple(gpu_ids))
             if ended := attempt.farewell():
-                return ended
+                return mail.seal_report(ended)
         self._herald.begin(setting, batch, self._started(order, attempt), attempt)
-        outcome = attempt.run()
+        rest = attempt.run()
         untold = self._herald.end()
-        return attempt.close(outcome, untold)
+        if rest is Rest.END:
+            return mail.seal_report(attempt.end(untold))
+        if rest is Rest.END_BESIDE:
+            self._closer.take(setting, batch.serial, attempt, untold)
+        return mail.seal_over(order.key, self._here.node_id)
 
     def _started(self, order: Order, attempt: Attempt) -> Started:
         return Started(
@@ -126,3 +136,7 @@ class _Worker:
             worker_pid=self._here.pid,
             address=attempt.address,
         )
+
+
+def _end_unfit() -> None:
+    os._exit(_UNFIT)

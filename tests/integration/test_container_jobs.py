@@ -1,10 +1,11 @@
 """Container jobs through the scheduler, on a real Ray and a real Docker engine."""
 
+import itertools
 import os
 import random
 import signal
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import docker
@@ -103,7 +104,9 @@ def test_a_memory_hog_is_reported_as_out_of_memory(client, engine):
 
 
 def test_a_child_without_memory_is_reported_even_where_the_job_went_on(client, engine):
-    script = "(head -c 300m /dev/zero | tail) ; echo survived; exit 0"
+    # The kernel may take the shell as well, unless it is told whom to take first.
+    hog = "echo 1000 > /proc/self/oom_score_adj; head -c 300m /dev/zero | tail"
+    script = f"({hog}); echo survived; exit 0"
     run = ran(client, a_box("parent", script, memory="32MiB"))
     assert run.status == "succeeded"
     assert run.details()["oom_killed"]
@@ -198,6 +201,46 @@ def test_a_container_outlives_its_worker_and_is_adopted(client, engine):
     assert [line for _, line in lines(client, run)] == ["ready", *"123456"]
     assert client.attempts(run.id).attempt.tolist() == [1]
     assert container.id not in [each.id for each in ours(engine)]
+
+
+def happened(engine, since, label):
+    """What happened to the containers of a job, in its order: (action, container)."""
+    filters = {"type": "container", "label": f"raysched.job={label}"}
+    events = engine.events(since=since, until=time.time(), filters=filters, decode=True)
+    return [(event["Action"], event["id"]) for event in events]
+
+
+def test_a_container_leaves_its_processors_to_the_next_with_its_last_process(client, engine):
+    box = a_box("serial", "true", num_cpus=4, overlap="allow")
+    client.deploy(box)
+    since = time.time()
+    runs = client.trigger_many(box, [{}] * 8)
+    assert {run.wait("90s").status for run in runs} == {"succeeded"}
+    events = happened(engine, since, "serial")
+    order = [each for action, each in events if action == "die"]
+    assert len(order) == 8
+    early = 0
+    for one, next_ in itertools.pairwise(order):
+        assert events.index(("die", one)) < events.index(("start", next_))  # one lease
+        early += events.index(("create", next_)) < events.index(("destroy", one))
+    assert early > 0
+
+
+def test_an_attempt_whose_worker_dies_after_its_task_is_ended_by_another(client, engine):
+    box = a_box("orphan", "sleep 1; echo over; exit 3", num_cpus=4, overlap="allow")
+    client.deploy(box)
+    filters = {"event": "create", "label": "raysched.job=orphan"}
+    with closing(engine.events(filters=filters, decode=True)) as created:
+        one, next_ = client.trigger_many(box, [{}] * 2)
+        next(created)
+        (worker,) = workers(client)
+        next(created)  # the first one's task is over, and its attempt not yet
+        os.kill(worker, signal.SIGKILL)
+    for run in (one, next_):
+        assert run.wait("60s").status == "failed"
+        assert run.explain() == "exit code 3"
+        assert client.attempts(run.id).attempt.tolist() == [1]
+        assert [line for _, line in lines(client, run)] == ["over"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The pure parts of a container's attempt: events, frames, lines, options."""
 
 import struct
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
@@ -111,6 +113,56 @@ def test_the_log_of_a_container_that_has_died_is_asked_for_once(tmp_path):
     listener.rest()
     listener.finish()
     assert asked == [False]
+
+
+def test_what_comes_after_the_end_is_not_written_to_whatever_file_is_open_by_then(tmp_path):
+    output = Output(tmp_path / "log", 100_000)
+    output.finish()
+    output.hand_over()
+    with ExitStack() as others:  # one has the journal's number
+        for n in range(50):
+            others.enter_context(open(tmp_path / str(n), "wb"))
+        output.feed(messages(b"late\n"))
+    assert {(tmp_path / str(n)).stat().st_size for n in range(50)} == {0}
+
+
+class Slow:
+    """An engine whose log of a dead container comes a line at a time."""
+
+    def __init__(self):
+        self.more = threading.Event()
+
+    def logs(self, container, since_ns, *, follow, quiet_s):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def chunks(self):
+        yield self.frame(b"first")
+        assert self.more.wait(10)
+        yield self.frame(b"last")
+
+    def frame(self, text):
+        message = b"2026-11-22T06:00:00.000000000Z " + text + b"\n"
+        return struct.pack(">BxxxI", 1, len(message)) + message
+
+    def abort(self):
+        raise AssertionError("the last reading is not cut short")
+
+
+def test_the_last_reading_of_a_log_takes_its_time(tmp_path):
+    engine, output = Slow(), Output(tmp_path / "log", 100_000)
+    reader = Listener(engine, "etl", output, patience_s=0.01)
+    reader.start()
+    threading.Timer(0.2, engine.more.set).start()
+    reader.finish()
+    output.finish()
+    output.hand_over()
+    assert [text for _, _, text in read(output)] == ["first", "last"]
 
 
 def test_a_new_watcher_goes_on_after_the_last_whole_line(tmp_path):

@@ -33,11 +33,11 @@ def test_a_room_that_is_over_is_swept_after_a_day(tmp_path):
 
 def test_a_room_that_was_seen_to_be_over_is_looked_at_when_it_is_time_to_sweep_it(tmp_path):
     room = over(tmp_path, "raysched-a")
-    age(room, DAY_S - 1)
+    age(room, DAY_S - 5)
     reaper = Reaper(tmp_path, 60)
     reaper.look(0)
     (room.path / "farewell").unlink()  # would count as unwatched if it were looked at
-    age(room, DAY_S - 1)
+    age(room, DAY_S - 5)
     assert reaper.look(0) == 0
     room.bid(b"the end")
     age(room, DAY_S + 60)

@@ -1,16 +1,16 @@
 """An attempt in its worker, by the kind of its job: a function, or a container.
 
-Each begins when it is made, `run`s to its end, and is `close`d with what there is to
-tell. While it runs the herald's thread asks for its lines.
+Each begins when it is made, `run`s for as long as it needs its lease, and `end`s with what
+there is to tell. While it runs the herald's thread asks for its lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from raysched.core.model import Outcome
 from raysched.core.orders import Ended, LogLine
 from raysched.core.states import Event
 from raysched.runners.words import Line, Verdict
@@ -44,6 +44,19 @@ class Setting:
     incarnation: str
 
 
+class Rest(Enum):
+    """What is left to do for an attempt that has run."""
+
+    END = "end"
+    """To end it."""
+
+    END_BESIDE = "end beside"
+    """To end it, which needs no lease: the worker may run another meanwhile."""
+
+    NOTHING = "nothing"
+    """Another process of this node is at it, and ends it."""
+
+
 class Attempt(Protocol):
     """An attempt under way."""
 
@@ -59,11 +72,11 @@ class Attempt(Protocol):
     def tail(self) -> list[LogLine]:
         """Return the lines since the last call; from any thread."""
 
-    def run(self) -> Outcome:
-        """Run it to its end; nothing that the job does wrong escapes."""
+    def run(self) -> Rest:
+        """Run it for as long as it needs its lease; nothing that the job does wrong escapes."""
 
-    def close(self, outcome: Outcome, untold: Sequence[LogLine]) -> Ended:
-        """Return its end, with the lines that nobody has acknowledged."""
+    def end(self, untold: Sequence[LogLine]) -> Ended:
+        """Clear up and return its end, with the lines that nobody has acknowledged."""
 
 
 def staging_of(setting: Setting, key: str) -> Callable[[], Staging]:

@@ -1,7 +1,8 @@
 """An attempt in a container, which this process watches and which outlives it.
 
 The lease that Ray granted this task is the container's: its CPUs, its memory, and the
-ids of its GPUs become real limits.
+ids of its GPUs become real limits. It is over with the container's last process: unless
+there is a result to take in, all that is left to do is to wait for the engine.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
-
-from raysched.cluster.attempts import VERDICTS, Here, Setting, log_lines, staging_of, where
+from raysched.cluster.attempts import VERDICTS, Here, Rest, Setting, log_lines, staging_of, where
 from raysched.cluster.attempts.native import LOG_LIMIT_BYTES, keep
 from raysched.cluster.names import container_rooms
 from raysched.core.model import Outcome
@@ -33,10 +32,13 @@ class ContainedAttempt:
     announced_after_s = 0.0
     address = ""
 
-    def __init__(self, here: Here, setting: Setting, order: Order, code: bytes) -> None:
+    def __init__(
+        self, here: Here, setting: Setting, order: Order, code: bytes, gpu_ids: tuple[str, ...]
+    ) -> None:
         assert order.container is not None
         self._here, self._order = here, order
         self._staging = staging_of(setting, order.key)
+        self._has_gpus = bool(gpu_ids)
         self._memory: int | None = order.shape.options.get("memory")
         self._watched = container.ContainerAttempt(
             container.Task(
@@ -53,7 +55,7 @@ class ContainedAttempt:
                 code_hash=order.code_hash,
                 num_cpus=order.shape.options["num_cpus"],
                 memory_bytes=self._memory,
-                gpu_ids=tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ())),
+                gpu_ids=gpu_ids,
                 timeout_s=order.timeout_s,
                 log_limit_bytes=LOG_LIMIT_BYTES,
             ),
@@ -72,9 +74,27 @@ class ContainedAttempt:
     def tail(self) -> list[LogLine]:
         return log_lines(self._watched.tail())
 
-    def run(self) -> Outcome:
+    def run(self) -> Rest:
+        self._watched.run_to_death()
+        if self._watched.elsewhere:
+            return Rest.NOTHING
+        # With GPUs the worker ends with its task.
+        return Rest.END if self._has_gpus or self._watched.laden else Rest.END_BESIDE
+
+    def end(self, untold: Sequence[LogLine]) -> Ended:
+        if ended := self.farewell():  # another worker's, which was at it when this one came
+            self._watched.leave()
+            return ended
+        outcome = self._outcome()
+        lines = [*untold, *self.tail()]
+        ended = Ended(key=self._order.key, outcome=outcome, lines=lines)
+        # Before anybody is told: if this process dies now, the next one finds the end here.
+        self._watched.close(pickle.dumps(ended, protocol=5))
+        return ended
+
+    def _outcome(self) -> Outcome:
         try:
-            ending = self._watched.run()
+            ending = self._watched.ending()
         except OSError as error:  # the node's disk, not the job
             reason = f"node {self._here.node_ip} cannot run it: {error}"
             return Outcome(
@@ -108,13 +128,6 @@ class ContainedAttempt:
         return Outcome(
             event=event, reason=reason, error_type=error_type, error_message=message, **facts
         )
-
-    def close(self, outcome: Outcome, untold: Sequence[LogLine]) -> Ended:
-        lines = [*untold, *self.tail()]
-        ended = Ended(key=self._order.key, outcome=outcome, lines=lines)
-        # Before anybody is told: if this process dies now, the next one finds the end here.
-        self._watched.close(pickle.dumps(ended, protocol=5))
-        return ended
 
     def _kept(self, files: Sequence[Path]) -> dict[str, Any]:
         if not files:

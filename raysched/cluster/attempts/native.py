@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from raysched.cluster.attempts import Here, Setting, log_lines, staging_of, where
+from raysched.cluster.attempts import Here, Rest, Setting, log_lines, staging_of, where
 from raysched.core.model import Outcome
 from raysched.core.orders import Ended, LogLine, Order
 from raysched.core.states import Event
@@ -42,15 +42,15 @@ class NativeAttempt:
     def tail(self) -> list[LogLine]:
         return log_lines(self._guard.tail())
 
-    def run(self) -> Outcome:
+    def run(self) -> Rest:
         def load() -> Callable[..., Any]:
             return code_.load(self._order.code_hash, self._code)
 
-        outcome, _ = perform(load, self._order, self._current, self._here, self._staging)
-        return outcome
+        self._outcome, _ = perform(load, self._order, self._current, self._here, self._staging)
+        return Rest.END
 
-    def close(self, outcome: Outcome, untold: Sequence[LogLine]) -> Ended:
-        words = self._guard.release()
+    def end(self, untold: Sequence[LogLine]) -> Ended:
+        words, outcome = self._guard.release(), self._outcome
         peak = max(outcome.peak_memory_bytes or 0, words.peak_children_bytes)
         return Ended(
             key=self._order.key,

@@ -5,7 +5,7 @@ ends what nobody watches. See docs/containers-operation.md.
 """
 
 from raysched.runners.container.attempt import ContainerAttempt
-from raysched.runners.container.stop import holds, stop
+from raysched.runners.container.stop import holds, stop, watched
 from raysched.runners.container.task import OUT, Ending, Task
 
-__all__ = ["OUT", "ContainerAttempt", "Ending", "Task", "holds", "stop"]
+__all__ = ["OUT", "ContainerAttempt", "Ending", "Task", "holds", "stop", "watched"]

@@ -8,6 +8,7 @@ own code or by a reason that the room had first, and stays until `close`.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -48,8 +49,13 @@ class ContainerAttempt:
     def __init__(self, task: Task, rooms: Path) -> None:
         self._task, self._rooms = task, rooms
         self._room = Room(rooms, task.name)
+        self._engine: Engine | None = None
         self._output: Output | None = None
         self._meter: Meter | None = None
+        self._listener: Listener | None = None
+        self._launched: dict[str, Any] | None = None
+        self._watch: Watch | None = None
+        self._error: Exception | None = None
         self._fresh: str | None = None  # the container's id, if this process made it
         self._started_ns: int | None = None
         self._foreign = False  # whether the container of our name is somebody else's
@@ -64,13 +70,50 @@ class ContainerAttempt:
 
     def run(self) -> Ending:
         """Run the container to its end, or the one that an earlier watcher began."""
+        self.run_to_death()
+        return self.ending()
+
+    def run_to_death(self) -> None:
+        """Run the container until it is dead; whatever keeps it from that, `ending` tells."""
         try:
             self._room.enter()
             reaper.awaken(self._rooms)
             self._check_open()
             values = {name: node.secret(name) for name in self._task.container.secrets}
             self._output = Output(self._room.log, self._task.log_limit_bytes, values.values())
-            return self._run(values)
+            self._run(values)
+        except Exception as error:
+            self._error = error
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it did not run here because another process of this node is at it."""
+        return isinstance(self._error, AlreadyWatched)
+
+    @property
+    def laden(self) -> bool:
+        """Whether there is more to take in than how it ended: a result, or a fault."""
+        try:
+            return self._error is not None or any(os.scandir(self._room.out))
+        except OSError:  # of a container's own user, who has shut the folder
+            return True
+
+    def ending(self) -> Ending:
+        """Return what came of it, once the engine has dealt with the container's death.
+
+        Raises:
+            OSError: the node's disk kept it from running.
+        """
+        try:
+            if self._error is not None:
+                self._fall_silent()
+                raise self._error
+            assert self._watch
+            try:
+                end = self._watch.end()
+            finally:
+                self._fall_silent()
+            return self._outcome(*end)
         except images.Interrupted:
             return self._ending(verdict=self._room.verdict())
         except ContainerError as error:
@@ -92,6 +135,10 @@ class ContainerAttempt:
         finally:
             self._room.leave()
 
+    def leave(self) -> None:
+        """Let go of it without a farewell."""
+        self._room.leave()
+
     def _close(self, farewell: bytes) -> None:
         if not self._room.entered:
             try:
@@ -101,12 +148,17 @@ class ContainerAttempt:
         self._room.bid(farewell)
         with suppress(ContainerError, Away, Quiet, Refused):  # what stays is the reaper's
             if not self._foreign:
-                Engine.here().remove(self._task.name)
+                self._here().remove(self._task.name)
             self._room.clear()
         if self._room.launched() is None:
             self._room.clear()  # nothing in it was ever used, whether or not there is an engine
 
     # One attempt
+
+    def _here(self) -> Engine:
+        """Return the engine that it began with; another job may have the environment by now."""
+        self._engine = self._engine or Engine.here()
+        return self._engine
 
     def _check_open(self) -> None:
         reason = self._room.reaped()
@@ -115,31 +167,35 @@ class ContainerAttempt:
         if reason is not None:
             raise ContainerLost("the attempt is over.", why=reason, fix="a retry is a new attempt.")
 
-    def _run(self, secrets: Mapping[str, bytes]) -> Ending:
-        engine = Engine.here()
+    def _run(self, secrets: Mapping[str, bytes]) -> None:
+        engine = self._here()
         launched = self._room.launched()
         if launched is None:
             launched = self._create(engine, secrets)
+        self._launched = launched
         container = self._start(engine)
-        listener, self._meter = Listener(engine, container, self._out), Meter(container)
+        listener, meter = Listener(engine, container, self._out), Meter(container)
         listener.start()
-        self._meter.start()
-        complete = False
-        try:
-            watch = Watch(
-                engine,
-                container,
-                self._room,
-                self._task,
-                since=launched["since"],
-                started_ns=self._started_ns,
-                on_death=listener.rest,
-            )
-            seen, complete, state = watch.to_the_end()
-        finally:
+        self._listener = listener
+        meter.start()
+        self._meter = meter
+        self._watch = Watch(
+            engine,
+            container,
+            self._room,
+            self._task,
+            since=launched["since"],
+            started_ns=self._started_ns,
+            on_death=listener.rest,
+        )
+        self._watch.until_death()
+
+    def _fall_silent(self) -> None:
+        """Take in the last of the container's log, and look at it no more."""
+        if self._meter is not None:
             self._meter.stop()
-            listener.finish()
-        return self._outcome(engine, launched, seen, complete, state)
+        if self._listener is not None:
+            self._listener.finish()
 
     @property
     def _out(self) -> Output:
@@ -238,15 +294,8 @@ class ContainerAttempt:
 
     # The outcome
 
-    def _outcome(
-        self,
-        engine: Engine,
-        launched: Mapping[str, Any],
-        seen: Seen,
-        complete: bool,
-        found: dict[str, Any],
-    ) -> Ending:
-        verdict = self._room.verdict()
+    def _outcome(self, seen: Seen, complete: bool, found: dict[str, Any]) -> Ending:
+        engine, verdict = self._here(), self._room.verdict()
         for pause in (
             _LATE_OOM_S if outcome.lacks_memory(self._task, seen, found["State"], verdict) else ()
         ):
@@ -270,7 +319,8 @@ class ContainerAttempt:
         ending = replace(ending, finished_at=max(finished, ending.started_at or finished))
         if verdict is not None:
             return ending
-        then, now = Witness(**launched["witness"]), engine.witness()
+        assert self._launched
+        then, now = Witness(**self._launched["witness"]), _witness(engine)
         sure = trusted(complete=complete, launched=then, now=now)
         error = outcome.doubt(state["ExitCode"], seen, trusted=sure)
         return ending if error is None else replace(ending, **outcome.blame(error))
@@ -297,4 +347,14 @@ class ContainerAttempt:
 
 
 def _evidence(engine: Engine) -> dict[str, Any]:
-    return {"since": f"{time.time():.9f}", "witness": asdict(engine.witness())}
+    return {"since": f"{time.time():.9f}", "witness": asdict(_witness(engine))}
+
+
+def _witness(engine: Engine) -> Witness:
+    def ask() -> Witness:
+        try:
+            return engine.witness()
+        except (Refused, Quiet) as error:  # an engine that starts or stops
+            raise Away(str(error)) from error
+
+    return patiently(ask)

@@ -20,11 +20,14 @@ _SHORT_S = 0.1  # the log of a container that has ended by then is read in one p
 class Listener(threading.Thread):
     """Follows one container's log until it is told that the container is over."""
 
-    def __init__(self, engine: Engine, container: str, output: Output) -> None:
+    def __init__(
+        self, engine: Engine, container: str, output: Output, *, patience_s: float = _LAST_S
+    ) -> None:
         super().__init__(daemon=True, name="raysched-log")
         self._engine, self._container, self._output = engine, container, output
+        self._patience_s = patience_s
         self._over = threading.Event()
-        self._stream: Stream | None = None
+        self._followed: Stream | None = None
 
     def run(self) -> None:
         """Read once the container has lasted; after a break, read on."""
@@ -46,11 +49,10 @@ class Listener(threading.Thread):
     def finish(self) -> None:
         """Return once what is left of the log is taken in."""
         self._over.set()
-        self.join(_LAST_S)
-        if self.is_alive():
-            if self._stream is not None:
-                self._stream.abort()
-            self.join(_LAST_S)
+        self.join(self._patience_s)
+        if (stream := self._followed) is not None:
+            stream.abort()
+        self.join()  # the last reading ends with the log, or with a silence
 
     def _read(self, *, follow: bool) -> bool:
         """Read a stream to its end, and say whether that is the log's."""
@@ -59,7 +61,7 @@ class Listener(threading.Thread):
             stream = self._engine.logs(
                 self._container, since, follow=follow, quiet_s=_QUIET_S if follow else _LAST_S
             )
-            self._stream = stream
+            self._followed = stream if follow else None
             frames = Frames()
             with stream:
                 for chunk in stream.chunks():

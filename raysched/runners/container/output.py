@@ -56,6 +56,8 @@ class Output:
     def feed(self, messages: Iterable[Message]) -> None:
         """Take in what the engine gave, less what it gave before."""
         with self._lock:
+            if self._ended:
+                return  # the journal is closed, and its number may be another file's
             records: list[bytes] = []
             for message in messages:
                 key = message.ts_ns, message.stream

@@ -1,4 +1,4 @@
-"""Ends an attempt from any process of its node, whoever watches it."""
+"""Ends an attempt, and looks at one, from any process of its node, whoever watches it."""
 
 from __future__ import annotations
 
@@ -35,3 +35,8 @@ def stop(rooms: Path, key: str, verdict: Verdict, home: str) -> bool:
 def holds(rooms: Path, key: str, home: str) -> bool:
     """Whether this node has the attempt's room: it is or was here, and can be taken over."""
     return Room(rooms, name_of(home, key)).exists()
+
+
+def watched(rooms: Path, key: str, home: str) -> bool:
+    """Whether any process of this node holds the attempt's room."""
+    return Room(rooms, name_of(home, key)).watched()

@@ -45,30 +45,51 @@ class Watch:
         self._grace_s = task.container.grace.total_seconds()
         self._seen = Seen(start_ns=started_ns)
         self._on_death = on_death
+        self._view = Seen()  # by the stream of events that was open last
+        # An adopter asks first: of a container that ended before, no news will come.
+        self._asks_first = started_ns is None
         self._stopped_at: float | None = None
 
-    def to_the_end(self) -> tuple[Seen, bool, dict[str, Any]]:
-        """Return what was seen, whether that is all there was to see, and the last state.
+    def until_death(self) -> None:
+        """Wait until the container is dead; the engine may still be dealing with that.
 
         Raises:
             EngineLost: the engine went away and stayed away.
             ContainerLost: the container is gone.
         """
         self._enforce()  # a stop may have come before there was anything to stop
-        fresh = self._seen.start_ns is not None
         while True:
-            # An adopter asks first: of a container that ended before, no news will come.
-            view = self._listen() if fresh else Seen()
-            fresh = True
-            state = inspect(self._engine, self._container)
-            if not state["State"]["Running"]:
-                if not view.died:  # what happened between the last event and the answer
-                    view = self._replay()
-                    self._seen = self._seen.union(view)
-                return self._seen, view.start_ns is not None, state
-            started = moment(state["State"]["StartedAt"])
-            self._seen = replace(self._seen, start_ns=self._seen.start_ns or started)
+            if not self._asks_first:
+                self._view = self._listen()
+            if self._view.died or not self._runs(self._ask()):
+                return
+            self._asks_first = False
             self._enforce()
+
+    def end(self) -> tuple[Seen, bool, dict[str, Any]]:
+        """Return what was seen, whether that is all there was to see, and the last state.
+
+        The engine answers once it has dealt with the death.
+
+        Raises:
+            EngineLost: the engine went away and stayed away.
+            ContainerLost: the container is gone.
+        """
+        while self._runs(state := self._ask()):
+            self._view = Seen()
+            self.until_death()
+        if not self._view.died:  # what happened between the last event and the answer
+            self._view = self._replay()
+            self._seen = self._seen.union(self._view)
+        return self._seen, self._view.start_ns is not None, state
+
+    def _ask(self) -> dict[str, Any]:
+        return inspect(self._engine, self._container)
+
+    def _runs(self, state: dict[str, Any]) -> bool:
+        started = moment(state["State"]["StartedAt"])
+        self._seen = replace(self._seen, start_ns=self._seen.start_ns or started)
+        return bool(state["State"]["Running"])
 
     def _listen(self) -> Seen:
         """Follow the events until the container dies, the stream ends, or something is due."""
