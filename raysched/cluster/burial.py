@@ -28,6 +28,7 @@ from raysched.runners.words import LastWords
 
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 60.0
+_DOUBT_S = 10.0
 NO_CONTAINER = (
     exceptions.NodeDiedError,
     exceptions.TaskUnschedulableError,  # on a node that is gone
@@ -70,7 +71,7 @@ def holder(key: str, home: str) -> str | None:
 
 def watched(node_id: str, key: str, home: str) -> bool:
     """Whether somebody on that node is at an attempt; raises whatever keeps it from telling."""
-    return bool(_on(node_id, _watched).remote(key, home).future().result(timeout=_PATIENCE_S))
+    return bool(_on(node_id, _watched).remote(key, home).future().result(timeout=_DOUBT_S))
 
 
 def _watched(key: str, home: str) -> bool:

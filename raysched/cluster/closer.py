@@ -48,10 +48,12 @@ class Closer:
         """Whether an attempt is being ended."""
         return any(thread.is_alive() for thread in self._threads)
 
-    def rest(self) -> None:
-        """Return once all attempts that are being ended have been."""
+    def rest(self, timeout_s: float = 60.0) -> bool:
+        """Return whether all attempts that are being ended have been, once they are."""
+        until = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
+        return not self.busy
 
     def take(
         self, setting: Setting, serial: int, attempt: Attempt, untold: Sequence[LogLine]

@@ -411,6 +411,9 @@ class Launcher:
         """Await an end for longer if somebody on its node is at it, and else have it sought."""
         try:
             at_it, doubts = burial.watched(node_id, awaited.key, self._home), 0
+        except burial.NO_CONTAINER as error:
+            self._bury(awaited.task, error)
+            return
         except Exception as error:
             _log.info("node %s cannot tell who is at %s: %s", node_id, awaited.key, error)
             at_it, doubts = awaited.doubts < _MOST_DOUBTS, awaited.doubts + 1
@@ -435,12 +438,13 @@ class Launcher:
 
     def _over(self, task: _Task, done: Future[bytes]) -> None:
         """Take in the end of a task, as its worker returned it or as Ray knows it."""
-        error = done.exception()
-        if error is None:
-            with self._lock:
-                self._take_in(task.serial, mail.unbag(done.result()))
-        else:
-            self._undertake(task.keys, lambda: self._bury(task, error))
+        try:
+            letters = mail.unbag(done.result())
+        except Exception as error:
+            self._undertake(task.keys, partial(self._bury, task, error))
+            return
+        with self._lock:
+            self._take_in(task.serial, letters)
 
     def _report(self, letters: Sequence[ReportLetter]) -> bool:
         """Tell the scheduler; whether it has acknowledged what it was told."""

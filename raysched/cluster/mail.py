@@ -44,7 +44,7 @@ class Kind(StrEnum):
     OVER = "over"
     """Its task is over; its end is to come from the node that `body` names."""
     BACK = "back"
-    """The worker will not begin it: what it shares a task with takes long."""
+    """The worker will not begin it: what it shares a task or a process with takes long."""
 
 
 class ReportLetter(NamedTuple):

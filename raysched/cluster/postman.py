@@ -6,6 +6,7 @@ the end of a task is done by it, too.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -16,6 +17,8 @@ from raysched.cluster.mail import ReportLetter
 _AGAIN_S = 0.2  # how soon to knock again at a scheduler that is being restarted
 _COMPANY_S = 0.01  # how long a report waits for others to travel with, at most
 _MOST_LETTERS = 500
+
+_log = logging.getLogger(__name__)
 
 
 class Postman:
@@ -79,5 +82,12 @@ class Postman:
                 letters.append(item)
                 until = until or time.monotonic() + _COMPANY_S
             else:
-                item()
+                _do(item)
         return letters
+
+
+def _do(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception:  # who tells nothing any more would leave every run without an end
+        _log.exception("what follows from the end of a task cannot be done")

@@ -23,12 +23,13 @@ from raysched.cluster.batch import Batch, Notes
 from raysched.cluster.closer import Closer
 from raysched.cluster.hearing import tell
 from raysched.cluster.herald import Herald
-from raysched.cluster.mail import OrderLetter, ReportLetter
+from raysched.cluster.mail import Kind, OrderLetter, ReportLetter
 from raysched.cluster.names import guard_directory
 from raysched.cluster.warm import Warmth
 from raysched.core.orders import Order, Started
 from raysched.runners.watch import Guard
 
+_REST_S = 2.0  # how long an attempt waits that needs the process for itself
 _UNFIT = 70  # the exit code of a worker that cannot be trusted with another run
 
 _log = logging.getLogger(__name__)
@@ -107,8 +108,11 @@ class _Worker:
     def _run(self, setting: Setting, batch: Batch, order: Order, code: bytes) -> ReportLetter:
         """Run an attempt, and return what is left to tell of it."""
         attempt: Attempt
+        # What is measured, and killed, of a process is its function's; with GPUs it ends soon.
+        alone = order.container is None or order.shape.options.get("num_gpus")
+        if alone and not self._closer.rest(_REST_S):
+            return ReportLetter(order.key, Kind.BACK, b"")
         if order.container is None:
-            self._closer.rest()  # what is measured, and killed, of this process is the job's
             attempt = NativeAttempt(self._guard, self._here, setting, order, code)
         else:
             # Most workers never need the Docker client, which takes long to load.

@@ -117,3 +117,13 @@ def test_a_worker_whose_attempt_cannot_be_ended_is_unfit():
     closer.take(SETTING, 1, Broken("a#1"), [])
     closer.rest()
     assert found == ["unfit"]
+
+
+def test_who_needs_the_process_for_himself_does_not_wait_for_ever():
+    one = Attempt("a#1")
+    closer = Closer(Launcher().tell, unfit, again_s=0)
+    assert closer.rest(0)
+    closer.take(SETTING, 1, one, [])
+    assert not closer.rest(0.01)
+    one.may.set()
+    assert closer.rest()

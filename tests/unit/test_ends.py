@@ -51,6 +51,7 @@ def test_an_end_is_known_for_a_while():
 
 def test_large_ends_do_not_pile_up():
     ends = Ends()
+    ends.tell([row("a")])
     ends.tell([row("a", result_json="x" * 64 * 1024)])
     assert asyncio.run(ends.wait("a", _no, 10)) is None
 

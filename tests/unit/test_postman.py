@@ -83,3 +83,14 @@ def test_what_a_task_left_to_tell_travels_with_what_was_told_before_its_end():
     scheduler.answers.put(True)
     assert scheduler.next() == [letter(1), letter(2)]
     assert threads == ["raysched-postman"]
+
+
+def test_what_cannot_be_done_keeps_no_news_from_travelling():
+    scheduler = Scheduler()
+
+    def fail():
+        raise ValueError("'later' is not a valid Kind")
+
+    scheduler.postman.do(fail)
+    scheduler.postman.post(letter(1))
+    assert scheduler.next() == [letter(1)]

@@ -75,9 +75,10 @@ class Watch:
             EngineLost: the engine went away and stayed away.
             ContainerLost: the container is gone.
         """
-        while self._runs(state := self._ask()):
+        while self._runs(state := self._ask()):  # somebody has started it again
             self._view = Seen()
-            self.until_death()
+            self._enforce()
+            time.sleep(_SLACK_S)
         if not self._view.died:  # what happened between the last event and the answer
             self._view = self._replay()
             self._seen = self._seen.union(self._view)
