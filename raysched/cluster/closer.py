@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 class Closer:
     """The closer of this process.
 
-    `tell` is called with a setting, a task's number and letters until it says
-    whether they are taken, which is None as long as nobody answers; `unfit` if an end fails.
+    `tell` is called with a setting, a task's number and letters until it says whether they
+    are taken; it returns None as long as nobody answers. `unfit` is called if an end fails.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Closer:
         """Whether an attempt is being ended."""
         return any(thread.is_alive() for thread in self._threads)
 
-    def rest(self, timeout_s: float = 60.0) -> bool:
-        """Return whether all attempts that are being ended have been, once they are."""
+    def rest(self, timeout_s: float) -> bool:
+        """Wait until no attempt is being ended; whether that came within `timeout_s`."""
         until = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))

@@ -26,10 +26,7 @@ def find_launcher(name: str) -> Any:
 
 
 def tell(setting: Setting, serial: int, letters: Sequence[ReportLetter]) -> bool | None:
-    """Tell what there is to tell of a task; whether the launcher is who to tell, or None.
-
-    None if it does not answer.
-    """
+    """Tell the launcher of a task; whether it is the one to tell, None if it does not answer."""
     try:
         launcher = find_launcher(setting.launcher)
         answer = launcher.hear.remote(setting.incarnation, serial, mail.bag(letters))

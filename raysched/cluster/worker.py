@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 
@@ -92,7 +92,6 @@ class _Worker:
             # unknown state is always free, and would fail run after run.
             _log.exception("the worker is unfit for more runs")
             _end_unfit()
-            raise
 
     def _take_notes(self, keys: Sequence[str]) -> Notes | None:
         """Begin the notes of a task; an attempt that is alone in its task needs none."""
@@ -142,5 +141,5 @@ class _Worker:
         )
 
 
-def _end_unfit() -> None:
+def _end_unfit() -> NoReturn:
     os._exit(_UNFIT)

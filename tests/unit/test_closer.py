@@ -50,7 +50,7 @@ def test_an_attempt_is_ended_in_its_own_time():
     assert closer.busy
     assert launcher.taken == []
     one.may.set()
-    closer.rest()
+    closer.rest(10)
     assert launcher.taken == [(7, "a#1")]
     assert not closer.busy
 
@@ -63,7 +63,7 @@ def test_a_short_end_does_not_wait_for_a_long_one():
     closer.take(SETTING, 2, short, [])
     until(lambda: launcher.taken == [(2, "b#1")])
     long.may.set()
-    closer.rest()
+    closer.rest(10)
     assert launcher.taken == [(2, "b#1"), (1, "a#1")]
 
 
@@ -85,7 +85,7 @@ def test_ends_do_not_pile_up():
     for each in attempts:
         each.may.set()
     worker.join(10)
-    closer.rest()
+    closer.rest(10)
     assert len(launcher.taken) == AT_ONCE + 1
 
 
@@ -94,7 +94,7 @@ def test_an_end_is_told_until_the_launcher_answers():
     one.may.set()
     closer = Closer(launcher.tell, unfit, again_s=0)
     closer.take(SETTING, 1, one, [])
-    closer.rest()
+    closer.rest(10)
     assert launcher.taken == [(1, "a#1")]
 
 
@@ -103,7 +103,7 @@ def test_another_launcher_is_not_told_twice():
     one.may.set()
     closer = Closer(launcher.tell, unfit, again_s=0)
     closer.take(SETTING, 1, one, [])
-    closer.rest()
+    closer.rest(10)
     assert launcher.taken == []
 
 
@@ -115,15 +115,15 @@ def test_a_worker_whose_attempt_cannot_be_ended_is_unfit():
     found = []
     closer = Closer(Launcher().tell, lambda: found.append("unfit"))
     closer.take(SETTING, 1, Broken("a#1"), [])
-    closer.rest()
+    closer.rest(10)
     assert found == ["unfit"]
 
 
-def test_who_needs_the_process_for_himself_does_not_wait_for_ever():
+def test_who_needs_the_process_for_himself_waits_only_so_long():
     one = Attempt("a#1")
     closer = Closer(Launcher().tell, unfit, again_s=0)
     assert closer.rest(0)
     closer.take(SETTING, 1, one, [])
     assert not closer.rest(0.01)
     one.may.set()
-    assert closer.rest()
+    assert closer.rest(10)

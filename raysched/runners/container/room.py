@@ -210,7 +210,8 @@ def _remove(folder: Path) -> None:
         pass
     except OSError:  # by `rm`, which follows no link and takes folders of any depth
         # Again if it is killed: to a guard it is a child that a job has left behind.
-        while subprocess.run(["/bin/rm", "-rf", folder], stderr=subprocess.DEVNULL).returncode < 0:  # noqa: S603, PLW1510
+        remove = ["/bin/rm", "-rf", str(folder)]
+        while subprocess.run(remove, stderr=subprocess.DEVNULL, check=False).returncode < 0:  # noqa: S603
             pass
 
 
