@@ -139,6 +139,7 @@ def test_a_death_while_a_result_travels_leaves_no_part_of_it(client, node, tmp_p
     run = under_way(client, node, tmp_path / "go", name=f"{whose}-dies", retries=1)
     (part,) = staged(client.home)
     if whose == "worker":
+        until(lambda: not client.logs(run.id).empty)
         os.kill(int(client.logs(run.id).line[0]), 9)
     else:
         kill_actor(client, "Launcher")
